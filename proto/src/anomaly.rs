@@ -1,0 +1,92 @@
+//! One series that leaves its expected band.
+
+use crate::{
+    ids::{SpanId, TraceId},
+    model::ModelRef,
+    series::Series,
+    stacks::Stacks,
+    time::UnixNanos,
+};
+use serde::{Deserialize, Serialize};
+
+/// Open or closed: each anomaly and each incident opens and closes once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Going on.
+    Open,
+    /// Over.
+    Closed,
+}
+
+/// How much the series' own past can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maturity {
+    /// Too little seen for any score.
+    #[default]
+    Learning,
+    /// Scored against its cohort.
+    Provisional,
+    /// Scored against itself.
+    Calibrated,
+}
+
+/// One feature's part of a score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// Name of the feature.
+    pub feature: String,
+    /// Its part; the parts add up to the raw score minus the raw score of the baseline row.
+    pub value: f64,
+}
+
+/// A span that shows the anomaly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Exemplar {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+}
+
+/// A series that left its expected band, as the API shows it. All times are event time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// Hash of series and opening: the same in every replay.
+    pub id: String,
+    /// The incident it belongs to.
+    pub incident_id: Option<String>,
+    /// Which series.
+    pub series: Series,
+    /// Open or closed.
+    pub state: State,
+    /// When it would have been alerted: end of the window that decided.
+    pub opened_at: UnixNanos,
+    /// Estimated onset.
+    pub started_at: UnixNanos,
+    /// End of the last anomalous window.
+    pub closed_at: Option<UnixNanos>,
+    /// Measured in the worst window so far.
+    pub actual: Option<f64>,
+    /// Expected there.
+    pub expected: Option<f64>,
+    /// Lower end of the band there.
+    pub lower: Option<f64>,
+    /// Upper end of the band there.
+    pub upper: Option<f64>,
+    /// Calibrated score there, 0 to 1.
+    pub score: f32,
+    /// Spans, points or records that the worst window rests on.
+    pub evidence_count: u64,
+    /// How far the series was known.
+    pub maturity: Maturity,
+    /// Parts of the score, largest first.
+    pub contributions: Vec<Contribution>,
+    /// Who scored.
+    pub model: ModelRef,
+    /// Spans to look at, at most a handful.
+    pub exemplars: Vec<Exemplar>,
+    /// Stacks of the flagged spans.
+    pub stacks: Option<Stacks>,
+}

@@ -1,0 +1,59 @@
+//! One request's telemetry as columns: what hop 2 makes and every later hop reads.
+
+use crate::{
+    columns::{Logs, Points, Resources, Scopes, Spans},
+    ids::Tenant,
+    signal::Signal,
+    time::UnixNanos,
+};
+
+/// One signal's Arrow columns, their origin and their arrival. Cheap to clone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Whose telemetry it is.
+    pub tenant: Tenant,
+    /// When the request arrived.
+    pub arrived_at: UnixNanos,
+    /// Who sent: rows of `columns` point into it.
+    pub resources: Resources,
+    /// By what it was instrumented.
+    pub scopes: Scopes,
+    /// The rows.
+    pub columns: Columns,
+}
+
+/// The rows of a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Columns {
+    /// Spans.
+    Traces(Spans),
+    /// Data points.
+    Metrics(Points),
+    /// Log records.
+    Logs(Logs),
+}
+
+impl Batch {
+    /// The signal of the rows.
+    pub const fn signal(&self) -> Signal {
+        match self.columns {
+            Columns::Traces(_) => Signal::Traces,
+            Columns::Metrics(_) => Signal::Metrics,
+            Columns::Logs(_) => Signal::Logs,
+        }
+    }
+
+    /// Number of spans, data points or log records.
+    pub fn len(&self) -> usize {
+        match &self.columns {
+            Columns::Traces(rows) => rows.len(),
+            Columns::Metrics(rows) => rows.len(),
+            Columns::Logs(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,68 @@
+//! What the brain asks for. Data only: no callbacks, no handles. Every outcome comes back as a record.
+
+use crate::{
+    action::{Action, ActionRequest},
+    anomaly::{Anomaly, Maturity},
+    feature::FeatureFrame,
+    incident::Incident,
+    model::ModelRef,
+    series::Series,
+    stacks::StackRequest,
+    time::UnixNanos,
+};
+
+/// One thing to store, show or do. Replaying the same records gives the same effects: receivers
+/// treat anomalies, incidents, actions and windows as the newest version of that id.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// A series was seen for the first time.
+    SeriesSeen(Series),
+    /// A window was scored, or (same `at`, only some series) scored again after late rows.
+    Window(Box<ScoredWindow>),
+    /// No window that ends at or before this will change any more.
+    Settled(UnixNanos),
+    /// New version of an anomaly.
+    Anomaly(Box<Anomaly>),
+    /// New version of an incident.
+    Incident(Box<Incident>),
+    /// New version of an action.
+    Action(Box<Action>),
+    /// Do this now.
+    Perform(Box<ActionRequest>),
+    /// Look up stacks.
+    WantStacks(Box<StackRequest>),
+    /// Add to a counter of the engine: name and label value, as they appear in `/metrics`.
+    Count {
+        /// Metric name.
+        name: &'static str,
+        /// Value of the label `reason`, or empty.
+        reason: &'static str,
+        /// By how much.
+        by: u64,
+    },
+}
+
+/// Features, scores and bands of one window. All vectors have one entry per row of `features`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScoredWindow {
+    /// Features; `features.at` is the end of the window.
+    pub features: FeatureFrame,
+    /// Length of the window.
+    pub window_ns: u64,
+    /// Who scored.
+    pub model: ModelRef,
+    /// The model's output; NaN while a series learns.
+    pub raw: Vec<f32>,
+    /// Calibrated, 0 to 1; NaN while a series learns.
+    pub score: Vec<f32>,
+    /// Measured; NaN where nothing was.
+    pub actual: Vec<f64>,
+    /// Expected; NaN where unknown.
+    pub expected: Vec<f64>,
+    /// Lower end of the band; NaN where unknown.
+    pub lower: Vec<f64>,
+    /// Upper end of the band; NaN where unknown.
+    pub upper: Vec<f64>,
+    /// How far each series is known.
+    pub maturity: Vec<Maturity>,
+}
