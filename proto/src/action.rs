@@ -101,7 +101,8 @@ pub mod millis {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         if deserializer.is_human_readable() {
             let text = String::deserialize(deserializer)?;
-            parse(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a duration: write `500ms`, `10s`, `2m`, `1h` or `7d`")))
+            parse(&text)
+                .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a duration: write `500ms`, `10s`, `2m`, `1h` or `7d`")))
         } else {
             u64::deserialize(deserializer).map(Duration::from_nanos)
         }

@@ -1,8 +1,8 @@
 //! The Arrow schemas of a batch: one list per table gives schema, check and typed access.
 
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, ListArray, RecordBatch, StringArray, UInt8Array,
-    UInt32Array, UInt64Array,
+    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, ListArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
+    UInt64Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use std::sync::{Arc, LazyLock};

@@ -3,7 +3,6 @@
 use crate::{series::SeriesKey, time::UnixNanos};
 use serde::{Deserialize, Serialize};
 
-
 /// Names and order of the features; its id must equal the model card's `feature_schema`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureSchema {
@@ -26,7 +25,6 @@ impl FeatureSchema {
         self.names.len()
     }
 }
-
 
 /// Feature rows, one per series, row-major. A missing feature is 0; whether it is missing is a
 /// feature of its own where it matters. Never NaN or infinite.
