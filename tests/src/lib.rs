@@ -1,1 +1,3 @@
-//! placeholder
+//! The lab: what tests above unit level share. Nothing here runs in production.
+
+pub mod place;

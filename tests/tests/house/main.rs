@@ -1,0 +1,5 @@
+//! The rules of the house, each as a test that names the line to mend.
+
+mod documents;
+mod floors;
+mod sources;
