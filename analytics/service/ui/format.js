@@ -1,0 +1,58 @@
+// Numbers and times as people read them.
+
+let utc = localStorage.getItem("zone") === "utc";
+export const isUtc = () => utc;
+export function switchZone() {
+  utc = !utc;
+  localStorage.setItem("zone", utc ? "utc" : "local");
+}
+
+const two = (number) => String(number).padStart(2, "0");
+
+/** Time of day; with the date where it is not today. */
+export function time(text, withDate = false) {
+  if (!text) return "–";
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) return text;
+  const get = (part) => (utc ? at[`getUTC${part}`]() : at[`get${part}`]());
+  const clock = `${two(get("Hours"))}:${two(get("Minutes"))}:${two(get("Seconds"))}`;
+  const day = `${get("FullYear")}-${two(get("Month") + 1)}-${two(get("Date"))}`;
+  const today = new Date();
+  const sameDay = at.toDateString() === today.toDateString();
+  return (withDate || !sameDay ? `${day} ${clock}` : clock) + (utc ? "Z" : "");
+}
+
+export function duration(from, to) {
+  const seconds = Math.max(0, (new Date(to) - new Date(from)) / 1000);
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${(seconds / 86400).toFixed(1)} d`;
+}
+
+/** A number in its unit's habit; nothing measured is a dash. */
+export function value(number, kind = "") {
+  if (number === null || number === undefined || Number.isNaN(number)) return "–";
+  if (/^(duration|exclusive|edge_gap)/.test(kind)) return seconds(number);
+  if (/ratio/.test(kind)) return `${(number * 100).toFixed(number < 0.1 ? 2 : 1)} %`;
+  if (/rate/.test(kind)) return `${plain(number)}/s`;
+  return plain(number);
+}
+
+function seconds(number) {
+  const size = Math.abs(number);
+  if (size < 1e-3) return `${(number * 1e6).toFixed(0)} µs`;
+  if (size < 1) return `${(number * 1e3).toFixed(size < 0.01 ? 2 : 0)} ms`;
+  return `${number.toFixed(2)} s`;
+}
+
+export function plain(number) {
+  const size = Math.abs(number);
+  if (size >= 1e9) return `${(number / 1e9).toFixed(2)} G`;
+  if (size >= 1e6) return `${(number / 1e6).toFixed(2)} M`;
+  if (size >= 1e4) return `${(number / 1e3).toFixed(1)} k`;
+  if (Number.isInteger(number)) return String(number);
+  return size >= 100 ? number.toFixed(0) : size >= 1 ? number.toFixed(2) : number.toPrecision(3);
+}
+
+export const percent = (share) => `${Math.round(share * 100)} %`;
