@@ -10,6 +10,7 @@ use crate::{
     stacks::StackRequest,
     time::UnixNanos,
 };
+use serde::{Deserialize, Serialize};
 
 /// One thing to store, show or do. Replaying the same records gives the same effects: receivers
 /// treat anomalies, incidents, actions and windows as the newest version of that id.
@@ -43,7 +44,7 @@ pub enum Effect {
 }
 
 /// Features, scores and bands of one window. All vectors have one entry per row of `features`.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoredWindow {
     /// Features; `features.at` is the end of the window.
     pub features: FeatureFrame,

@@ -1,1 +1,18 @@
-//! placeholder
+//! The log of hop 4, its sealing to Parquet, and SQL over both. What it is for and how it fits
+//! together: `README.md`. The bytes of the log: `log/format.rs`.
+
+mod catalog;
+mod derived;
+mod durable;
+mod error;
+mod floor;
+mod log;
+mod options;
+mod snapshot;
+mod store;
+
+pub use durable::Failpoint;
+pub use error::StoreError;
+pub use log::{Durability, Log, LogOptions, LogReader, Recovery};
+pub use options::StoreOptions;
+pub use store::{Rows, SealReport, Store};
