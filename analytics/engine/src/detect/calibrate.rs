@@ -1,0 +1,224 @@
+//! From raw scores of any scale to tail probabilities, per series, without labels.
+//!
+//! Two steps. (1) The cohort (all series of one kind of sum) gives the shape: empirical survival below
+//! its 98th percentile, generalised Pareto above (SPOT, Siffert et al. 2017; fitted to quantiles of
+//! the excesses, which a few true anomalies cannot move). (2) The series gives place and stretch: its
+//! own 90th percentile and mean excess of the cohort's `-log10 p`, drawn to those of a series that is
+//! like its cohort (1 and 1/ln 10) while few excesses are known. Until the cohort has been seen, the
+//! normal tail of the largest deviation stands in. Everything is in `level` = `-log10 p`.
+
+use crate::window::StatKind;
+use serde::{Deserialize, Serialize};
+
+/// Scores kept of a cohort.
+const KEPT: usize = 4096;
+/// Survival probabilities of the empirical part, from the median on.
+const SURVIVAL: [f64; 8] = [0.5, 0.35, 0.25, 0.15, 0.1, 0.06, 0.035, 0.02];
+/// Excesses of a typical series: mean of an exponential in `-log10 p`, and the weight of that belief.
+const EXCESS: (f64, f64) = (0.434_294, 20.0);
+
+/// What a cohort's scores look like.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Fit {
+    /// Scores it rests on.
+    n: f64,
+    /// Scores at `SURVIVAL`.
+    quantiles: [f64; 8],
+    /// Generalised Pareto above the last.
+    scale: f64,
+    shape: f64,
+}
+
+impl Fit {
+    /// `-log10` of the probability of a score this high, among scores already seen.
+    fn level(&self, raw: f64) -> f64 {
+        let last = SURVIVAL.len() - 1;
+        let threshold = self.quantiles[last];
+        if raw > threshold {
+            let excess = (raw - threshold) / self.scale;
+            let log = if self.shape.abs() < 1e-6 { excess } else { (self.shape * excess).ln_1p() / self.shape };
+            return -SURVIVAL[last].log10() + log / std::f64::consts::LN_10;
+        }
+        let above = self.quantiles.iter().position(|&q| raw <= q).unwrap_or(last);
+        if above == 0 {
+            return -SURVIVAL[0].log10() * if self.quantiles[0] > 0.0 { (raw / self.quantiles[0]).clamp(0.0, 1.0) } else { 1.0 };
+        }
+        let (low, high) = (self.quantiles[above - 1], self.quantiles[above]);
+        let part = if high > low { (raw - low) / (high - low) } else { 1.0 };
+        -(SURVIVAL[above - 1].log10() * (1.0 - part) + SURVIVAL[above].log10() * part)
+    }
+
+    /// Fits sorted scores.
+    fn of(sorted: &[f32]) -> Self {
+        let at = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
+        let quantiles = SURVIVAL.map(|p| at(1.0 - p));
+        let threshold = quantiles[SURVIVAL.len() - 1];
+        let spread = (threshold - quantiles[0]).max(1e-6);
+        let excess = |p: f64| at(1.0 - SURVIVAL[SURVIVAL.len() - 1] * p) - threshold;
+        let (half, quarter) = (excess(0.5), excess(0.25));
+        let n = sorted.len() as f64 * SURVIVAL[SURVIVAL.len() - 1];
+        let ratio = if half > 0.0 { (quarter / half - 1.0).max(1.0) } else { 1.0 };
+        let shape = (ratio.log2() * n / (n + 200.0)).clamp(0.0, 0.2);
+        let per_half = if shape < 1e-6 { std::f64::consts::LN_2 } else { (2f64.powf(shape) - 1.0) / shape };
+        // With few excesses the exponential through median and threshold stands in.
+        let usual = spread / (0.5 / SURVIVAL[SURVIVAL.len() - 1]).ln();
+        let scale = (half / per_half * n + usual * 20.0) / (n + 20.0);
+        Self { n: sorted.len() as f64, quantiles, scale: scale.max(usual * 0.2), shape }
+    }
+}
+
+/// Scores of all series of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Cohort {
+    kept: Vec<f32>,
+    seen: u64,
+    fit: Fit,
+    fit_again_at: u64,
+}
+
+impl Cohort {
+    fn learn(&mut self, raw: f32) {
+        self.seen += 1;
+        self.kept.push(raw);
+        if self.seen >= self.fit_again_at.max(64) {
+            let mut sorted = self.kept.clone();
+            sorted.sort_by(f32::total_cmp);
+            self.fit = Fit::of(&sorted);
+            self.fit_again_at = if self.kept.len() * 2 <= KEPT { self.seen * 3 / 2 } else { self.seen + KEPT as u64 / 2 };
+        }
+        if self.kept.len() >= KEPT {
+            let mut take = false;
+            self.kept.retain(|_| {
+                take = !take;
+                take
+            });
+        }
+    }
+}
+
+/// What one series adds to its cohort.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Own {
+    /// Its 90th percentile in cohort levels.
+    place: f64,
+    /// Sum of excesses above, and their number, fading.
+    excess: (f64, f64),
+    /// Windows in a row above.
+    run: f64,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self { place: 1.0, excess: (0.0, 0.0), run: 0.0 }
+    }
+}
+
+impl Own {
+    fn stretch(&self) -> f64 {
+        let (usual, weight) = EXCESS;
+        ((self.excess.0 + usual * weight) / (self.excess.1 + weight)).clamp(0.3, 1.5) / usual
+    }
+
+    fn learn(&mut self, level: f64) {
+        let above = level > self.place;
+        let step = 0.02 / (1.0 + 0.2 * self.run);
+        self.place = (self.place + if above { 0.9 * step } else { -0.1 * step }).clamp(0.5, 3.0);
+        self.run = if above { self.run + 1.0 } else { 0.0 };
+        if above {
+            // A long run is one event, not many.
+            let weight = 1.0 / (1.0 + self.run / 3.0);
+            let keep = 1.0 - weight / 400.0;
+            self.excess = (self.excess.0 * keep + weight * (level - self.place).clamp(0.0, 3.0), self.excess.1 * keep + weight);
+        }
+    }
+}
+
+/// How one window's scores were read, kept with it so that late rows are read the same way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    fits: [Fit; 4],
+    /// Place and stretch of each series.
+    own: Vec<(f32, f32)>,
+}
+
+impl Reading {
+    /// `-log10` of the probability of this score in this series. `prior` stands in while the cohort is new.
+    pub(crate) fn level(&self, row: usize, kind: StatKind, raw: f32, prior: f64) -> f64 {
+        let cohort = cohort_level(&self.fits[slot(kind)], raw, prior);
+        let (place, stretch) = self.own.get(row).map_or((1.0, 1.0), |own| (f64::from(own.0), f64::from(own.1)));
+        if cohort <= place { cohort / place } else { 1.0 + (cohort - place) / stretch }
+    }
+
+    /// Adds series that came later.
+    pub(crate) fn resize(&mut self, rows: usize) {
+        self.own.resize(rows, (1.0, 1.0));
+    }
+}
+
+fn cohort_level(fit: &Fit, raw: f32, prior: f64) -> f64 {
+    let weight = fit.n / (fit.n + 300.0);
+    if fit.n > 0.0 { (1.0 - weight) * prior + weight * fit.level(f64::from(raw)) } else { prior }
+}
+
+/// All cohorts and series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Calibration {
+    cohorts: [Cohort; 4],
+    own: Vec<Own>,
+}
+
+impl Calibration {
+    pub(crate) fn resize(&mut self, rows: usize) {
+        self.own.resize(rows, Own::default());
+    }
+
+    /// How scores are read from now on.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
+            fits: [0, 1, 2, 3].map(|cohort: usize| self.cohorts[cohort].fit.clone()),
+            own: self.own.iter().map(|own| (own.place as f32, own.stretch() as f32)).collect(),
+        }
+    }
+
+    /// Takes a settled score.
+    pub(crate) fn learn(&mut self, row: usize, kind: StatKind, raw: f32, prior: f64) {
+        let cohort = &mut self.cohorts[slot(kind)];
+        self.own[row].learn(cohort_level(&cohort.fit, raw, prior));
+        cohort.learn(raw);
+    }
+
+    /// Share of trust in the cohort of this kind.
+    pub(crate) fn is_known(&self, kind: StatKind) -> bool {
+        self.cohorts[slot(kind)].fit.n >= 300.0
+    }
+}
+
+const fn slot(kind: StatKind) -> usize {
+    match kind {
+        StatKind::Count => 0,
+        StatKind::Share => 1,
+        StatKind::LogMean => 2,
+        StatKind::Level => 3,
+    }
+}
+
+/// `-log10` of the normal tail of the largest of about three deviations, made milder for tails that
+/// are not normal.
+pub(crate) fn normal_level(z: f64) -> f64 {
+    let z = z.abs();
+    0.75 * ((0.717 * z + 0.416 * z * z) / std::f64::consts::LN_10 - 3f64.log10()).max(0.0)
+}
+
+/// The calibrated score: every thousandfold rarer halves the distance to 1.
+pub(crate) fn score_of(level: f64) -> f32 {
+    (1.0 - (-level.max(0.0) / 3.0).exp2()) as f32
+}
+
+/// The level whose false openings match the budget: `alerts_per_week` over `series` series. A window's
+/// score shares most of its samples with its neighbours', so about `TOGETHER` exceed together.
+pub(crate) fn level_of_budget(alerts_per_week: f64, series: usize, window_ns: u64) -> f64 {
+    const TOGETHER: f64 = 6.0;
+    let windows_per_week = 7.0 * 86_400e9 / window_ns.max(1) as f64;
+    let p = alerts_per_week.max(1e-3) * TOGETHER / (windows_per_week * series.max(20) as f64);
+    (-p.log10()).clamp(3.5, 8.0)
+}

@@ -1,0 +1,426 @@
+//! The detector: the fold of closed windows into scores and flags.
+//!
+//! Two states of the same shape: `settled` has folded every window that can no longer change, `head`
+//! every window at all. A late window changes the ring, and the windows after `settled` are folded
+//! again for the series concerned. Calibration and seasons learn from settled windows only, and each
+//! window keeps how its scores were read; so the order of rows within the lateness leaves no trace in
+//! features, raw and calibrated scores.
+
+use super::{
+    band,
+    baseline::LargestDeviation,
+    calibrate::{self, Calibration, Reading},
+    explain::explain,
+    harm,
+    hysteresis::{Change, Evidence, Gate},
+};
+use crate::{
+    Settings,
+    features::{
+        columns::Columns,
+        define::*,
+        kernel::{self, Trait},
+        law::{self, Reference},
+        ring::{Ring, Slot, Span},
+        season::Season,
+    },
+    flag::{Flag, Phase},
+    window::{ClosedWindow, SeriesIndex, Stat, StatKind},
+};
+use geophone_proto::{
+    SeriesKey, UnixNanos, anomaly::Maturity, effect::ScoredWindow, feature::FeatureFrame, model::ModelRef, seam::Model, series::Series,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Windows without score at a series' start.
+const LEARNING: f64 = 6.0;
+/// Windows until a series is held against itself.
+const OWN: f64 = 180.0;
+/// Windows between the settled ones and the tail, as far as the fold looks back.
+const BEHIND: usize = LONG + SHORT;
+
+/// What one closed window gave.
+#[derive(Clone, Debug, Default)]
+pub struct Scored {
+    /// The window itself, for the series in its rows.
+    pub window: ScoredWindow,
+    /// Later windows that late rows have changed too, oldest first.
+    pub later: Vec<ScoredWindow>,
+    /// Series that are or were anomalous; none for an amended window.
+    pub flags: Vec<Flag>,
+    /// Counters to add to: name, reason, by how much.
+    pub counts: Vec<(&'static str, &'static str, u64)>,
+}
+
+/// All state but the model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DetectorSnapshot {
+    window_ns: u64,
+    /// Windows that may still change.
+    tail: usize,
+    alerts_per_week: f64,
+    traits: Vec<Option<Entry>>,
+    ring: Ring,
+    readings: VecDeque<Reading>,
+    /// Windows of the ring that are settled.
+    settled_len: usize,
+    settled: Columns,
+    head: Columns,
+    season: Season,
+    calibration: Calibration,
+    gates: Vec<Gate>,
+}
+
+/// One series as the detector knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    key: SeriesKey,
+    kind: StatKind,
+    up: f64,
+    down: f64,
+    /// Start of its first window; the end of time until then.
+    born_ns: u64,
+}
+
+/// Windows in, scores and flags out.
+pub struct Detector {
+    state: DetectorSnapshot,
+    model: Box<dyn Model>,
+    fallback: LargestDeviation,
+}
+
+impl Detector {
+    /// A detector that knows no series.
+    pub fn new(settings: &Settings, model: Box<dyn Model>) -> Self {
+        let window_ns = u64::try_from(settings.window.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let lateness_ns = u64::try_from(settings.allowed_lateness.as_nanos()).unwrap_or(u64::MAX);
+        let tail = usize::try_from(lateness_ns.div_ceil(window_ns)).unwrap_or(0);
+        let tail = if tail == 0 { 0 } else { tail + 2 };
+        let state = DetectorSnapshot { window_ns, tail, alerts_per_week: settings.alerts_per_week, ..DetectorSnapshot::default() };
+        Self { state, model, fallback: LargestDeviation::default() }
+    }
+
+    /// Goes on from a snapshot, with this model.
+    pub fn restore(snapshot: DetectorSnapshot, model: Box<dyn Model>) -> Self {
+        Self { state: snapshot, model, fallback: LargestDeviation::default() }
+    }
+
+    /// All state but the model.
+    pub fn snapshot(&self) -> DetectorSnapshot {
+        self.state.clone()
+    }
+
+    /// Scores with another model from the next window on.
+    pub fn set_model(&mut self, model: Box<dyn Model>) -> Box<dyn Model> {
+        std::mem::replace(&mut self.model, model)
+    }
+
+    /// Who scores.
+    pub fn model_ref(&self) -> ModelRef {
+        self.model.card().model_ref()
+    }
+
+    /// Makes a series known, before the first window that has a row of it.
+    pub fn series(&mut self, index: SeriesIndex, series: &Series, kind: StatKind) {
+        let (up, down) = harm::sides(series.kind);
+        let row = index as usize;
+        if self.state.traits.len() <= row {
+            self.state.resize(row + 1);
+        }
+        let born_ns = self.state.traits[row].map_or(u64::MAX, |entry| entry.born_ns);
+        self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, born_ns });
+    }
+
+    /// Takes a closed window: a new one, later than all before, or an amended one.
+    pub fn window(&mut self, closed: &ClosedWindow) -> Scored {
+        let mut scored = Scored::default();
+        let rows: Vec<usize> = closed
+            .rows
+            .iter()
+            .map(|row| row.series as usize)
+            .filter(|&row| self.state.traits.get(row).copied().flatten().is_some())
+            .collect();
+        if rows.len() < closed.rows.len() {
+            scored.counts.push(("geophone_engine_rows_ignored_total", "unknown_series", (closed.rows.len() - rows.len()) as u64));
+        }
+        match self.state.ring.position(closed.start_ns) {
+            Some(position) if position >= self.state.settled_len => self.amend(closed, &rows, position, &mut scored),
+            None if self.state.ring.slots.back().is_none_or(|last| last.start_ns < closed.start_ns) => {
+                self.advance(closed, &rows, &mut scored)
+            }
+            _ => scored.counts.push(("geophone_engine_rows_ignored_total", "settled", rows.len() as u64)),
+        }
+        scored
+    }
+
+    fn advance(&mut self, closed: &ClosedWindow, rows: &[usize], scored: &mut Scored) {
+        let state = &mut self.state;
+        state.ring.slots.push_back(Slot::empty(closed.start_ns, state.traits.len()));
+        state.readings.push_back(state.calibration.reading());
+        state.write(closed, state.ring.slots.len() - 1);
+        let position = state.ring.slots.len() - 1;
+        let before = state.head.clone();
+        let traits = state.traits();
+        kernel::fold(&mut state.head, &state.ring, position, &traits);
+        let head = std::mem::take(&mut state.head);
+        scored.window = self.score(position, (rows, rows), (&before, &head), scored);
+        self.state.head = head;
+        self.flags(closed, rows, &before, scored);
+        self.state.settle();
+    }
+
+    fn amend(&mut self, closed: &ClosedWindow, rows: &[usize], position: usize, scored: &mut Scored) {
+        self.state.write(closed, position);
+        let all = self.state.traits();
+        let traits: Vec<Trait> = rows.iter().map(|&row| all[row]).collect();
+        let ring = self.state.ring.gather(rows);
+        let mut columns = self.state.settled.gather(rows);
+        let local: Vec<usize> = (0..rows.len()).collect();
+        for at in self.state.settled_len..ring.slots.len() {
+            let before = columns.clone();
+            kernel::fold(&mut columns, &ring, at, &traits);
+            if at >= position {
+                let window = self.score(at, (rows, &local), (&before, &columns), scored);
+                if at == position { scored.window = window } else { scored.later.push(window) }
+            }
+        }
+        self.state.head.scatter(rows, &columns);
+    }
+
+    /// Scores some series in the window at `position`. `rows` = their places in the brain and in the
+    /// given columns; `before` and `after` = the columns around that window.
+    fn score(
+        &mut self,
+        position: usize,
+        (rows, local): (&[usize], &[usize]),
+        (before, after): (&Columns, &Columns),
+        scored: &mut Scored,
+    ) -> ScoredWindow {
+        let start_ns = self.state.ring.slots[position].start_ns;
+        let traits = self.state.traits();
+        let known: Vec<(usize, usize)> =
+            rows.iter().copied().zip(local.iter().copied()).filter(|&(row, _)| traits[row].born_ns <= start_ns).collect();
+        let mut features = FeatureFrame {
+            at: UnixNanos(start_ns).plus(self.state.window_ns),
+            width: WIDTH,
+            keys: known.iter().map(|&(row, _)| self.state.key(row)).collect(),
+            x: vec![0.0; known.len() * WIDTH],
+        };
+        for (&(row, at), x) in known.iter().zip(features.x.chunks_mut(WIDTH)) {
+            kernel::write_row(after, at, traits[row], self.state.season.usual(row, start_ns), x);
+        }
+        let (model, mut raw) = self.raw(&features, scored);
+        let mut window = ScoredWindow { window_ns: self.state.window_ns, model, ..ScoredWindow::default() };
+        for (place, &(row, at)) in known.iter().enumerate() {
+            let its = traits[row];
+            let is_learning = after.age[at] < LEARNING;
+            if is_learning {
+                raw[place] = f32::NAN;
+            }
+            let prior = prior(features.row(place));
+            let slot = &mut self.state.ring.slots[position];
+            (slot.raw[row], slot.prior[row]) = (raw[place], prior as f32);
+            let level = self.state.readings[position].level(row, its.kind, raw[place], prior);
+            let one = self.state.ring.span(position, 1, row, (its.kind, 1));
+            let band = band::band(before, at, its, one);
+            window.score.push(if is_learning { f32::NAN } else { calibrate::score_of(level) });
+            window.actual.push(if one.present > 0.0 { self.state.ring.slots[position].shown[row] } else { f64::NAN });
+            window.expected.push(band.expected);
+            window.lower.push(band.lower);
+            window.upper.push(band.upper);
+            window.maturity.push(self.state.maturity(its.kind, after.age[at]));
+        }
+        window.raw = raw;
+        window.features = features;
+        window
+    }
+
+    /// The model's scores, or the baseline's where it fails.
+    fn raw(&mut self, features: &FeatureFrame, scored: &mut Scored) -> (ModelRef, Vec<f32>) {
+        let mut raw = Vec::with_capacity(features.len());
+        if features.is_empty() {
+            return (self.model_ref(), raw);
+        }
+        let answer = self.model.score(features, &mut raw);
+        if answer.is_ok() && raw.len() == features.len() && raw.iter().all(|score| score.is_finite()) {
+            return (self.model_ref(), raw);
+        }
+        scored.counts.push(("geophone_engine_model_fallbacks_total", "model_failed", 1));
+        let fallback = self.fallback.score(features, &mut raw);
+        debug_assert!(fallback.is_ok(), "the baseline never fails");
+        (self.fallback.card().model_ref(), raw)
+    }
+
+    fn flags(&mut self, closed: &ClosedWindow, rows: &[usize], before: &Columns, scored: &mut Scored) {
+        let position = self.state.ring.slots.len() - 1;
+        let series = self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= closed.start_ns).count();
+        let limit = calibrate::level_of_budget(self.state.alerts_per_week, series, self.state.window_ns);
+        let traits = self.state.traits();
+        let known = rows.iter().copied().filter(|&row| traits[row].born_ns <= closed.start_ns);
+        for (place, row) in known.enumerate() {
+            let raw = scored.window.raw[place];
+            if raw.is_nan() {
+                continue;
+            }
+            let x = scored.window.features.row(place);
+            let level =
+                self.state.readings[position].level(row, traits[row].kind, raw, f64::from(self.state.ring.slots[position].prior[row]));
+            let judged = self.state.judge(row, x, before, traits[row]);
+            let evidence = Evidence { level, limit, ..judged.evidence };
+            let Some(change) = self.state.gates[row].step(evidence) else { continue };
+            let parts = explain(self.model.as_mut(), x, raw).or_else(|_| explain(&mut self.fallback, x, raw)).unwrap_or_default();
+            let band = band::band(before, row, traits[row], judged.over);
+            scored.flags.push(Flag {
+                series: u32::try_from(row).unwrap_or(u32::MAX),
+                phase: match change {
+                    Change::Opened => Phase::Opened,
+                    Change::Continues => Phase::Continues,
+                    Change::Closed => Phase::Closed,
+                },
+                at: scored.window.features.at,
+                onset: self.state.onset(row, judged.z),
+                z: judged.z,
+                score: scored.window.score[place],
+                actual: band::measured(traits[row], judged.over, self.state.head.shown_offset[row]),
+                expected: band.expected,
+                lower: band.lower,
+                upper: band.upper,
+                n: judged.over.stat.n,
+                maturity: scored.window.maturity[place],
+                contributions: parts,
+                exemplars: closed.rows.iter().find(|of| of.series as usize == row).map(|of| of.exemplars.clone()).unwrap_or_default(),
+            });
+        }
+    }
+}
+
+/// What stands in for calibration while little is known.
+fn prior(row: &[f32]) -> f64 {
+    let largest = [Z_1, Z_6, Z_18].into_iter().map(|feature| row[feature].abs()).fold(0.0, f32::max);
+    calibrate::normal_level(f64::from(largest))
+}
+
+/// What the deciding span says.
+struct Judged {
+    z: f64,
+    over: Span,
+    evidence: Evidence,
+}
+
+impl DetectorSnapshot {
+    fn resize(&mut self, rows: usize) {
+        self.traits.resize(rows, None);
+        self.ring.resize(rows);
+        self.readings.iter_mut().for_each(|reading| reading.resize(rows));
+        self.settled.resize(rows);
+        self.head.resize(rows);
+        self.season.resize(rows);
+        self.calibration.resize(rows);
+        self.gates.resize(rows, Gate::default());
+    }
+
+    fn traits(&self) -> Vec<Trait> {
+        let none = Trait { kind: StatKind::Level, born_ns: u64::MAX, up: 1.0, down: 1.0 };
+        let one = |entry: &Entry| Trait { kind: entry.kind, born_ns: entry.born_ns, up: entry.up, down: entry.down };
+        self.traits.iter().map(|entry| entry.as_ref().map_or(none, one)).collect()
+    }
+
+    fn key(&self, row: usize) -> SeriesKey {
+        self.traits[row].map_or(SeriesKey(0), |entry| entry.key)
+    }
+
+    fn maturity(&self, kind: StatKind, age: f64) -> Maturity {
+        match age {
+            age if age < LEARNING => Maturity::Learning,
+            age if age >= OWN && self.calibration.is_known(kind) => Maturity::Calibrated,
+            _ => Maturity::Provisional,
+        }
+    }
+
+    /// Writes a window's rows into its slot; a series' first row is its birth.
+    fn write(&mut self, closed: &ClosedWindow, position: usize) {
+        for row in &closed.rows {
+            let at = row.series as usize;
+            let Some(Some(entry)) = self.traits.get_mut(at) else { continue };
+            entry.born_ns = entry.born_ns.min(closed.start_ns);
+            self.ring.slots[position].set(at, row.stat, row.shown);
+        }
+    }
+
+    /// Folds for good what can no longer change, and forgets what no fold looks back on.
+    fn settle(&mut self) {
+        let traits = self.traits();
+        while self.ring.slots.len() - self.settled_len > self.tail {
+            let position = self.settled_len;
+            kernel::fold(&mut self.settled, &self.ring, position, &traits);
+            let slot = &self.ring.slots[position];
+            self.season.learn(slot.start_ns, &self.settled.z_6, &self.settled.present);
+            for (row, its) in traits.iter().enumerate() {
+                if slot.raw[row].is_finite() {
+                    self.calibration.learn(row, its.kind, slot.raw[row], f64::from(slot.prior[row]));
+                }
+            }
+            self.settled_len += 1;
+        }
+        while self.settled_len > BEHIND {
+            self.ring.slots.pop_front();
+            self.readings.pop_front();
+            self.settled_len -= 1;
+        }
+    }
+
+    /// Which span decides, how far it deviates, and whether that may open.
+    fn judge(&self, row: usize, x: &[f32], before: &Columns, its: Trait) -> Judged {
+        let head = &self.head;
+        let age = head.age[row] as usize;
+        let position = self.ring.slots.len() - 1;
+        let spans = [(1, Z_1, head.u[row]), (SHORT, Z_6, head.z_6[row]), (LONG, Z_18, head.z_18[row])];
+        let damped = |feature: usize| f64::from(x[feature].abs());
+        // On a tie the shorter span, which is nearer to now.
+        let best = spans.into_iter().rev().fold(spans[2], |best, span| if damped(span.1) >= damped(best.1) { span } else { best });
+        let z = best.2;
+        let over = self.ring.span(position, best.0, row, (its.kind, age));
+        let known = Reference { centre: before.centre[row], spread: before.spread[row], mass: before.mass[row] };
+        let newest = self.newest(row, its, known);
+        let live = law::deviation(its.kind, newest, known) * z.signum();
+        let is_enough = match its.kind {
+            StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
+            StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
+            StatKind::LogMean => over.stat.n >= 4.0,
+            StatKind::Level => over.present >= 1.0,
+        };
+        let recent = (head.recent_6[row] * z.signum()).max(head.recent_1[row] * z.signum());
+        let evidence =
+            Evidence { level: 0.0, limit: 0.0, is_live: live >= 1.0 && is_enough, is_fresh: recent >= 2.5, is_small: damped(best.1) < 3.5 };
+        Judged { z, over, evidence }
+    }
+
+    /// The newest windows that hold enough samples to tell whether it still goes on.
+    fn newest(&self, row: usize, its: Trait, known: Reference) -> Span {
+        let position = self.ring.slots.len() - 1;
+        let age = self.head.age[row] as usize;
+        let wanted = match its.kind {
+            StatKind::Share => 10.0,
+            StatKind::LogMean => 2.0,
+            StatKind::Count | StatKind::Level => 1.0,
+        };
+        let mut span = Span { stat: Stat::default(), present: 0.0 };
+        for count in 1..=SHORT {
+            span = self.ring.span(position, count, row, (its.kind, age));
+            let seen = if its.kind == StatKind::Count { span.present * known.centre } else { span.stat.n };
+            if seen >= wanted {
+                break;
+            }
+        }
+        span
+    }
+
+    /// When the CUSUM to this side left zero.
+    fn onset(&self, row: usize, z: f64) -> UnixNanos {
+        let start = if z >= 0.0 { self.head.onset_up[row] } else { self.head.onset_down[row] };
+        let ago = (self.head.age[row] - start).max(1.0) as u64;
+        let last = self.ring.slots.back().map_or(0, |slot| slot.start_ns);
+        UnixNanos(last).plus(self.window_ns).minus(ago.saturating_mul(self.window_ns))
+    }
+}

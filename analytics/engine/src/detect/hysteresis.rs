@@ -1,0 +1,90 @@
+//! What is open: opens on lasting evidence, closes after calm, once each.
+//!
+//! Not folded again for late rows: what was told is not untold; the next window decides on amended sums.
+
+use serde::{Deserialize, Serialize};
+
+/// Calm windows until it closes.
+const CALM: u32 = 6;
+/// Evidence until it opens: three strong windows, four clear ones, or more weaker ones.
+const ENOUGH: f64 = 3.0;
+/// How much of the level of the last about 150 windows a new anomaly must reach.
+const FRESH: f64 = 0.75;
+
+/// One window of one series, as far as opening and closing need it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Evidence {
+    /// `-log10 p`.
+    pub(crate) level: f64,
+    /// The budget's level.
+    pub(crate) limit: f64,
+    /// Whether the newest samples deviate too, to the same side, and enough samples were seen.
+    pub(crate) is_live: bool,
+    /// Whether the deviation also exceeds the recent past.
+    pub(crate) is_fresh: bool,
+    /// Whether it has an unharmful explanation or too little effect to open.
+    pub(crate) is_small: bool,
+}
+
+/// State of one series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    evidence: f64,
+    calm: u32,
+    pub(crate) is_open: bool,
+    peak: f64,
+    /// Levels of the last windows wait here before they count as past.
+    recent_peak: f64,
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Opened,
+    Continues,
+    Closed,
+}
+
+impl Gate {
+    /// Takes the next window.
+    pub(crate) fn step(&mut self, now: Evidence) -> Option<Change> {
+        let exceeds_past = now.level >= FRESH * self.peak;
+        // The past forgets 1 % a window, and only learns what is not part of what is being judged.
+        self.peak *= 0.99;
+        if self.is_open {
+            return Some(self.step_open(now));
+        }
+        let gain = match now.level - now.limit {
+            over if over >= 2.0 => 1.25,
+            over if over >= 0.0 => 0.8,
+            over if over >= -1.0 => 0.4,
+            _ => -1.0,
+        };
+        let counts = now.is_live && now.is_fresh && exceeds_past && !now.is_small;
+        let gain = if counts { gain } else { f64::min(gain, 0.0) - 0.25 };
+        self.evidence = (self.evidence + gain).max(0.0);
+        if self.evidence == 0.0 {
+            self.peak = self.peak.max(self.recent_peak);
+            self.recent_peak = now.level;
+        } else {
+            self.recent_peak = self.recent_peak.max(now.level);
+        }
+        if self.evidence < ENOUGH || !counts || now.level < now.limit - 1.0 {
+            return None;
+        }
+        self.is_open = true;
+        self.calm = 0;
+        Some(Change::Opened)
+    }
+
+    fn step_open(&mut self, now: Evidence) -> Change {
+        self.recent_peak = self.recent_peak.max(now.level);
+        let is_calm = now.level < 0.5 * now.limit || !now.is_live;
+        self.calm = if is_calm { self.calm + 1 } else { 0 };
+        if self.calm < CALM {
+            return Change::Continues;
+        }
+        *self = Self { peak: self.peak.max(self.recent_peak), ..Self::default() };
+        Change::Closed
+    }
+}

@@ -1,0 +1,119 @@
+//! The last windows' sums of all series, time-major: the only place that raw sums are kept.
+//!
+//! Late rows change a slot; whoever folds reads from here, so folding again gives the new values.
+
+use crate::window::{Stat, StatKind};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// One window of all series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    /// Start of the window.
+    pub(crate) start_ns: u64,
+    /// Samples.
+    pub(crate) n: Vec<f64>,
+    /// First sums.
+    pub(crate) s1: Vec<f64>,
+    /// Second sums.
+    pub(crate) s2: Vec<f64>,
+    /// Shown values; NaN if missing.
+    pub(crate) shown: Vec<f64>,
+    /// Raw scores, as last computed; NaN if none.
+    pub(crate) raw: Vec<f32>,
+    /// What stands in for calibration while little is known, as last computed.
+    pub(crate) prior: Vec<f32>,
+}
+
+/// Sums over some windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Span {
+    /// Sums.
+    pub(crate) stat: Stat,
+    /// Windows that hold a sample; for counts: that the series has lived through.
+    pub(crate) present: f64,
+}
+
+/// Oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ring {
+    pub(crate) slots: VecDeque<Slot>,
+}
+
+impl Slot {
+    /// An empty window of `rows` series.
+    pub(crate) fn empty(start_ns: u64, rows: usize) -> Self {
+        Self {
+            start_ns,
+            n: vec![0.0; rows],
+            s1: vec![0.0; rows],
+            s2: vec![0.0; rows],
+            shown: vec![f64::NAN; rows],
+            raw: vec![f32::NAN; rows],
+            prior: vec![0.0; rows],
+        }
+    }
+
+    fn resize(&mut self, rows: usize) {
+        self.n.resize(rows, 0.0);
+        self.s1.resize(rows, 0.0);
+        self.s2.resize(rows, 0.0);
+        self.shown.resize(rows, f64::NAN);
+        self.raw.resize(rows, f32::NAN);
+        self.prior.resize(rows, 0.0);
+    }
+
+    /// Writes a row. Sums that are not finite, or beyond what squares can hold, count as missing.
+    pub(crate) fn set(&mut self, row: usize, stat: Stat, shown: f64) {
+        let usable = (1e-6..=1e15).contains(&stat.n) && stat.s1.abs() <= 1e120 && stat.s2.abs() <= 1e240;
+        let stat = if usable { stat } else { Stat::default() };
+        (self.n[row], self.s1[row], self.s2[row], self.shown[row]) = (stat.n, stat.s1, stat.s2, shown);
+    }
+
+    fn gather(&self, rows: &[usize]) -> Self {
+        let pick = |column: &[f64]| rows.iter().map(|&row| column[row]).collect();
+        Self {
+            start_ns: self.start_ns,
+            n: pick(&self.n),
+            s1: pick(&self.s1),
+            s2: pick(&self.s2),
+            shown: pick(&self.shown),
+            raw: rows.iter().map(|&row| self.raw[row]).collect(),
+            prior: rows.iter().map(|&row| self.prior[row]).collect(),
+        }
+    }
+}
+
+impl Ring {
+    /// Gives every slot room for this many series.
+    pub(crate) fn resize(&mut self, rows: usize) {
+        self.slots.iter_mut().for_each(|slot| slot.resize(rows));
+    }
+
+    /// Only these series, in this order.
+    pub(crate) fn gather(&self, rows: &[usize]) -> Self {
+        Self { slots: self.slots.iter().map(|slot| slot.gather(rows)).collect() }
+    }
+
+    /// Position of the window that starts here.
+    pub(crate) fn position(&self, start_ns: u64) -> Option<usize> {
+        self.slots.iter().rposition(|slot| slot.start_ns == start_ns)
+    }
+
+    /// Sums of one series over the `count` windows that end at `position`, at most `age` of them.
+    pub(crate) fn span(&self, position: usize, count: usize, row: usize, born: (StatKind, usize)) -> Span {
+        let (kind, age) = born;
+        let count = count.min(age).min(position + 1);
+        let mut span = Span::default();
+        for slot in self.slots.range(position + 1 - count..=position) {
+            span.stat.n += slot.n[row];
+            span.stat.s1 += slot.s1[row];
+            span.stat.s2 += slot.s2[row];
+            span.present += f64::from(u8::from(slot.n[row] > 0.0));
+        }
+        if kind == StatKind::Count {
+            span.present = count as f64;
+        }
+        span
+    }
+}
