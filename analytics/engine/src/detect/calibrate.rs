@@ -15,7 +15,7 @@ const KEPT: usize = 4096;
 /// Survival probabilities of the empirical part, from the median on.
 const SURVIVAL: [f64; 8] = [0.5, 0.35, 0.25, 0.15, 0.1, 0.06, 0.035, 0.02];
 /// Excesses of a typical series: mean of an exponential in `-log10 p`, and the weight of that belief.
-const EXCESS: (f64, f64) = (0.434_294, 20.0);
+const EXCESS: (f64, f64) = (std::f64::consts::LOG10_E, 20.0);
 
 /// What a cohort's scores look like.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
