@@ -1,3 +1,4 @@
 //! The lab: what tests above unit level share. Nothing here runs in production.
 
 pub mod place;
+pub mod server;
