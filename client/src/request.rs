@@ -1,0 +1,70 @@
+//! One export request of any signal, as a value. Made by senders, taken by the client and by files.
+
+use bytes::Bytes;
+use geophone_proto::{
+    Signal,
+    otlp::{
+        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+        metrics::v1::metric::Data,
+    },
+};
+use prost::Message;
+
+/// The body of an `Export` call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExportRequest {
+    /// Spans.
+    Traces(ExportTraceServiceRequest),
+    /// Data points.
+    Metrics(ExportMetricsServiceRequest),
+    /// Log records.
+    Logs(ExportLogsServiceRequest),
+}
+
+impl ExportRequest {
+    /// Which signal it carries.
+    pub const fn signal(&self) -> Signal {
+        match self {
+            Self::Traces(_) => Signal::Traces,
+            Self::Metrics(_) => Signal::Metrics,
+            Self::Logs(_) => Signal::Logs,
+        }
+    }
+
+    /// Number of spans, data points or log records.
+    pub fn items(&self) -> u64 {
+        let count = match self {
+            Self::Traces(request) => {
+                request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).map(|scope| scope.spans.len()).sum::<usize>()
+            }
+            Self::Metrics(request) => {
+                let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+                scopes.flat_map(|scope| &scope.metrics).map(|metric| metric.data.as_ref().map_or(0, points)).sum()
+            }
+            Self::Logs(request) => {
+                request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).map(|scope| scope.log_records.len()).sum()
+            }
+        };
+        count as u64
+    }
+
+    /// The protobuf bytes.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Self::Traces(request) => request.encode_to_vec(),
+            Self::Metrics(request) => request.encode_to_vec(),
+            Self::Logs(request) => request.encode_to_vec(),
+        }
+        .into()
+    }
+}
+
+fn points(data: &Data) -> usize {
+    match data {
+        Data::Gauge(gauge) => gauge.data_points.len(),
+        Data::Sum(sum) => sum.data_points.len(),
+        Data::Histogram(histogram) => histogram.data_points.len(),
+        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+        Data::Summary(summary) => summary.data_points.len(),
+    }
+}
