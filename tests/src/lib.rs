@@ -1,4 +1,5 @@
 //! The lab: what tests above unit level share. Nothing here runs in production.
 
+pub mod load;
 pub mod place;
 pub mod server;
