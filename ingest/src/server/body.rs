@@ -1,0 +1,99 @@
+//! Reads a request's body within limit, budget and time.
+
+use super::{
+    budget::Permit,
+    reception::{Reception, over_budget},
+    refusal::Refusal,
+};
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// A body of unknown length starts with this share of the budget; more as it comes.
+pub(crate) const FIRST_SHARE_BYTES: usize = 16 << 10;
+/// Time until the next piece, and for all of it.
+const PIECE_TIME: Duration = Duration::from_secs(10);
+const WHOLE_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes read so far, of a body or of a gRPC stream.
+pub(crate) struct Intake<'r> {
+    reception: &'r Reception,
+    pub(crate) permit: Permit,
+    pieces: Pieces,
+    deadline: Instant,
+}
+
+/// One piece is kept as it came, more are joined.
+enum Pieces {
+    One(Bytes),
+    Joined(BytesMut),
+}
+
+impl<'r> Intake<'r> {
+    /// Takes a share of the budget before anything is read.
+    pub(crate) fn open(reception: &'r Reception, share_bytes: usize) -> Result<Self, Refusal> {
+        let permit = reception.budget.permit(share_bytes).map_err(|over| over_budget(over, &reception.pressure))?;
+        Ok(Self { reception, permit, pieces: Pieces::One(Bytes::new()), deadline: Instant::now() + WHOLE_TIME })
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.pieces {
+            Pieces::One(bytes) => bytes,
+            Pieces::Joined(bytes) => bytes,
+        }
+    }
+
+    /// Reads the next piece; false at the end. Refuses what exceeds `bytes_max` in sum.
+    pub(crate) async fn piece<B>(&mut self, body: &mut B, bytes_max: usize) -> Result<bool, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let deadline = self.deadline.min(Instant::now() + PIECE_TIME);
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| Refusal::slow())?;
+        let Some(frame) = frame else { return Ok(false) };
+        let frame = frame.map_err(|error| Refusal::malformed(format!("the body broke off: {error}")))?;
+        if let Ok(piece) = frame.into_data() {
+            self.join(piece, bytes_max)?;
+        }
+        Ok(true)
+    }
+
+    fn join(&mut self, piece: Bytes, bytes_max: usize) -> Result<(), Refusal> {
+        let len = self.bytes().len() + piece.len();
+        if len > bytes_max {
+            return Err(Refusal::too_large(self.reception.request_bytes_max));
+        }
+        if len > self.permit.bytes() {
+            self.reserve(len.saturating_mul(2).min(bytes_max))?;
+        }
+        match &mut self.pieces {
+            Pieces::One(first) if first.is_empty() => *first = piece,
+            Pieces::One(first) => {
+                let mut joined = BytesMut::with_capacity(self.permit.bytes().max(len));
+                joined.extend_from_slice(first);
+                joined.extend_from_slice(&piece);
+                self.pieces = Pieces::Joined(joined);
+            }
+            Pieces::Joined(joined) => joined.extend_from_slice(&piece),
+        }
+        Ok(())
+    }
+
+    /// Takes a larger share of the budget.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.permit.grow_to(bytes).map_err(|over| over_budget(over, &self.reception.pressure))
+    }
+
+    /// What was read, and its share.
+    pub(crate) fn finish(self) -> (Bytes, Permit) {
+        let bytes = match self.pieces {
+            Pieces::One(bytes) => bytes,
+            Pieces::Joined(bytes) => bytes.freeze(),
+        };
+        (bytes, self.permit)
+    }
+}

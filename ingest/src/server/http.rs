@@ -1,0 +1,133 @@
+//! OTLP over HTTP: paths, headers, answers in the request's own encoding.
+
+use super::{
+    body::{FIRST_SHARE_BYTES, Intake},
+    packing::{ACCEPTED, Packing},
+    reception::{Envelope, Reception},
+    refusal::{Code, Refusal},
+    reply::Reply,
+    status, tasks,
+};
+use crate::walk::Rejected;
+use bytes::Bytes;
+use geophone_proto::{Signal, Transport};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body::Body;
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+impl Reception {
+    /// Answers one HTTP request; never fails, every refusal is an answer.
+    pub(crate) async fn http<B>(&self, request: Request<B>) -> Response<Reply>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let (head, mut body) = request.into_parts();
+        let is_json = content_type(&head.headers) == Some(JSON);
+        match self.http_export(&head, &mut body).await {
+            Ok((signal, rejected)) => success(signal, is_json, &rejected),
+            Err(refusal) => {
+                if head.version < Version::HTTP_2 && !body.is_end_stream() {
+                    tasks::linger(body);
+                }
+                count_refusal(Transport::Http, &refusal);
+                refused(is_json, &refusal)
+            }
+        }
+    }
+
+    async fn http_export<B>(&self, head: &http::request::Parts, body: &mut B) -> Result<(Signal, Vec<Rejected>), Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let envelope = envelope(head)?;
+        let bytes_max = self.request_bytes_max;
+        let announced = match head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(|text| text.parse().ok())) {
+            None => FIRST_SHARE_BYTES.min(bytes_max),
+            Some(Some(length)) if length <= bytes_max => length,
+            Some(_) => return Err(Refusal::too_large(bytes_max)),
+        };
+        let mut intake = Intake::open(self, announced)?;
+        while intake.piece(body, bytes_max).await? {}
+        let (bytes, permit) = intake.finish();
+        Ok((envelope.signal, self.take(envelope, bytes, permit).await?))
+    }
+}
+
+/// Reads path, method, content type and encoding, in this order: the first that does not fit answers.
+fn envelope(head: &http::request::Parts) -> Result<Envelope, Refusal> {
+    let signal = match head.uri.path() {
+        "/v1/traces" => Signal::Traces,
+        "/v1/metrics" => Signal::Metrics,
+        "/v1/logs" => Signal::Logs,
+        other => {
+            let message = format!("path `{other}` is unknown, use /v1/traces, /v1/metrics or /v1/logs");
+            return Err(Refusal::new(Code::Unimplemented, StatusCode::NOT_FOUND, "unknown_path", message));
+        }
+    };
+    if head.method != Method::POST {
+        let message = format!("method {} is not supported, use POST", head.method);
+        return Err(Refusal::new(Code::Unimplemented, StatusCode::METHOD_NOT_ALLOWED, "method", message));
+    }
+    let is_json = match content_type(&head.headers) {
+        Some(PROTOBUF) => false,
+        Some(JSON) => true,
+        _ => {
+            let message = format!("content type is not supported, use {PROTOBUF} or {JSON}");
+            return Err(Refusal::new(Code::InvalidArgument, StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", message));
+        }
+    };
+    let name = head.headers.get(CONTENT_ENCODING).map_or(Ok(""), HeaderValue::to_str).unwrap_or("?");
+    let Some(packing) = Packing::from_name(name) else {
+        let message = format!("content encoding `{name}` is not supported, use one of {ACCEPTED}");
+        return Err(Refusal::new(Code::InvalidArgument, StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", message));
+    };
+    Ok(Envelope { signal, transport: Transport::Http, packing, is_json })
+}
+
+/// The known content type of a request, parameters and case aside.
+fn content_type(headers: &HeaderMap) -> Option<&'static str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    [PROTOBUF, JSON].into_iter().find(|known| known.eq_ignore_ascii_case(essence))
+}
+
+/// Counts a refused request, whose items may be unknown.
+pub(crate) fn count_refusal(transport: Transport, refusal: &Refusal) {
+    metrics::counter!("geophone_refused_requests_total", "transport" => transport.as_str(), "reason" => refusal.reason).increment(1);
+    tracing::debug!(reason = refusal.reason, message = refusal.message, "request refused");
+}
+
+fn response(status: StatusCode, is_json: bool, body: Bytes) -> Response<Reply> {
+    let mut response = Response::new(Reply::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(if is_json { JSON } else { PROTOBUF }));
+    response
+}
+
+fn success(signal: Signal, is_json: bool, rejected: &[Rejected]) -> Response<Reply> {
+    let body = if is_json { status::response_to_json(signal, rejected) } else { status::response_to_wire(rejected) };
+    response(StatusCode::OK, is_json, body)
+}
+
+fn refused(is_json: bool, refusal: &Refusal) -> Response<Reply> {
+    let body = if is_json { status::to_json(refusal) } else { status::to_wire(refusal) };
+    let mut response = response(refusal.http, is_json, body);
+    let headers = response.headers_mut();
+    if let Some(delay) = refusal.retry_after {
+        // Whole seconds, and never 0: that would be "at once".
+        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64));
+    }
+    match refusal.reason {
+        "method" => headers.insert(ALLOW, HeaderValue::from_static("POST")),
+        "content_encoding" => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED)),
+        _ => None,
+    };
+    response
+}

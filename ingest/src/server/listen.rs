@@ -1,0 +1,270 @@
+//! Listening: sockets, connections, stopping.
+
+use super::{budget::Budget, grpc, pressure::Pressure, receipt::Arrival, reception::Reception, reply::Reply, tasks, throttle::Throttle};
+use crate::error::IngestError;
+use geophone_proto::{Transport, seam::Clock};
+use http::{Request, Response};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, watch},
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
+
+/// Time for the head of a request on HTTP/1.1.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A connection without any request is closed after this.
+const SILENT_TIME: Duration = Duration::from_secs(60);
+/// An idle HTTP/2 peer is asked for a sign of life so often, and given up after so long.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIME: Duration = Duration::from_secs(20);
+/// Open requests may take this long to finish after `stop`.
+const STOP_TIME: Duration = Duration::from_secs(20);
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
+/// Flow-control windows: what one stream and one connection may send ahead.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// Wait after a failed `accept`, such as when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where to listen and how much to hold.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address for gRPC; port 0 = any.
+    pub grpc: Option<SocketAddr>,
+    /// Address for HTTP; port 0 = any.
+    pub http: Option<SocketAddr>,
+    /// Largest request, as sent and decompressed.
+    pub request_bytes_max: usize,
+    /// Bytes that all open requests may hold together.
+    pub budget_bytes: usize,
+    /// Open connections, both addresses together; more are closed at once.
+    pub connections_max: usize,
+}
+
+impl Default for Config {
+    /// The standard ports on loopback, 64 MiB a request, 256 MiB in all, 1024 connections.
+    fn default() -> Self {
+        Self {
+            grpc: Some(SocketAddr::from(([127, 0, 0, 1], 4317))),
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 4318))),
+            request_bytes_max: 64 << 20,
+            budget_bytes: 256 << 20,
+            connections_max: 1024,
+        }
+    }
+}
+
+/// The running servers.
+#[derive(Debug)]
+pub struct Listening {
+    /// Real address of gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// Real address of HTTP.
+    pub http: Option<SocketAddr>,
+    /// Asks senders to slow down.
+    pub throttle: Throttle,
+    /// Told by the roof how fast the log takes requests.
+    pub pressure: Pressure,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Listening {
+    /// Waits until `stop` was told and every open request is answered (or its time is over).
+    pub async fn stopped(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "listening ended badly, please report this");
+            }
+        }
+    }
+}
+
+/// Binds the addresses and serves until `stop` turns true.
+pub async fn serve(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    sink: mpsc::Sender<Arrival>,
+    stop: watch::Receiver<bool>,
+) -> Result<Listening, IngestError> {
+    let (throttle, pressure) = (Throttle::default(), Pressure::default());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let reception = Arc::new(Reception {
+        request_bytes_max: config.request_bytes_max,
+        budget: Budget::new(config.budget_bytes),
+        pressure: pressure.clone(),
+        throttle: throttle.clone(),
+        clock,
+        sink,
+        turns: Arc::new(Semaphore::new(cores)),
+    });
+    let places = Arc::new(Semaphore::new(config.connections_max));
+    let mut listening = Listening { grpc: None, http: None, throttle, pressure, tasks: Vec::new() };
+    for (address, transport) in [(config.grpc, Transport::Grpc), (config.http, Transport::Http)] {
+        let Some(address) = address else { continue };
+        let refused = |source| IngestError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let real = listener.local_addr().map_err(refused)?;
+        if transport == Transport::Grpc {
+            listening.grpc = Some(real);
+        } else {
+            listening.http = Some(real);
+        }
+        let door = Door { reception: Arc::clone(&reception), places: Arc::clone(&places), transport };
+        listening.tasks.push(tasks::run(door.accept(listener, stop.clone())));
+    }
+    Ok(listening)
+}
+
+/// One listening address.
+struct Door {
+    reception: Arc<Reception>,
+    places: Arc<Semaphore>,
+    transport: Transport,
+}
+
+/// Resolves once `stop` is true, or when nobody can say so any more.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl Door {
+    async fn accept(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = told(&mut stop) => break,
+            };
+            while connections.try_join_next().is_some() {}
+            match accepted {
+                Ok((stream, _)) => {
+                    let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                        metrics::counter!("geophone_refused_connections_total", "reason" => "connections_max").increment(1);
+                        continue;
+                    };
+                    let (reception, transport, stop) = (Arc::clone(&self.reception), self.transport, stop.clone());
+                    connections.spawn(async move {
+                        connection(stream, reception, transport, stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    metrics::counter!("geophone_refused_connections_total", "reason" => "accept").increment(1);
+                    tracing::warn!(%error, "cannot accept a connection, trying again");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        let finished = tokio::time::timeout(STOP_TIME, async { while connections.join_next().await.is_some() {} }).await;
+        if finished.is_err() {
+            tracing::warn!(open = connections.len(), "requests were still open when the time to stop was over");
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, reception: Arc<Reception>, transport: Transport, mut stop: watch::Receiver<bool>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "nodelay cannot be set");
+    }
+    let spoke = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&spoke);
+    let service = service_fn(move |request| {
+        heard.store(true, Ordering::Relaxed);
+        let reception = Arc::clone(&reception);
+        async move { Ok::<_, Infallible>(answer(&reception, transport, request).await) }
+    });
+    let builder = protocols();
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let silent = sleep(SILENT_TIME);
+    tokio::pin!(silent);
+    let mut is_stopping = false;
+    let mut is_watched = true;
+    loop {
+        tokio::select! {
+            result = serving.as_mut() => {
+                if let Err(error) = result {
+                    metrics::counter!("geophone_broken_connections_total", "transport" => transport.as_str()).increment(1);
+                    tracing::debug!(%error, "connection broke");
+                }
+                return;
+            }
+            () = told(&mut stop), if !is_stopping => {
+                is_stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = silent.as_mut(), if is_watched => {
+                is_watched = false;
+                if !spoke.load(Ordering::Relaxed) {
+                    metrics::counter!("geophone_refused_connections_total", "reason" => "silent").increment(1);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIME);
+    builder
+}
+
+/// Both transports are understood at both addresses; only the gRPC address refuses plain HTTP.
+async fn answer(reception: &Reception, transport: Transport, request: Request<Incoming>) -> Response<Reply> {
+    let is_grpc = grpc::is_grpc(request.headers());
+    let spoken = if is_grpc { Transport::Grpc } else { Transport::Http };
+    let open = Open::new(spoken);
+    let response = match (is_grpc, transport) {
+        (true, _) => reception.grpc(request).await,
+        (false, Transport::Grpc) => grpc::not_grpc(),
+        (false, Transport::Http | Transport::File) => reception.http(request).await,
+    };
+    drop(open);
+    response
+}
+
+/// Counts a request while it is open.
+struct Open(Transport);
+
+impl Open {
+    fn new(transport: Transport) -> Self {
+        metrics::counter!("geophone_requests_total", "transport" => transport.as_str()).increment(1);
+        metrics::gauge!("geophone_open_requests", "transport" => transport.as_str()).increment(1.0);
+        Self(transport)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("geophone_open_requests", "transport" => self.0.as_str()).decrement(1.0);
+    }
+}

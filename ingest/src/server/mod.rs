@@ -1,0 +1,23 @@
+//! Sockets to arrivals: `listen` accepts, `grpc` and `http` speak, `body` reads within the `budget`,
+//! `reception` decodes and waits for the `receipt`, `status` and `refusal` say what came of it.
+
+mod body;
+mod budget;
+mod grpc;
+mod http;
+mod listen;
+mod packing;
+mod pressure;
+mod receipt;
+mod reception;
+mod refusal;
+mod reply;
+mod status;
+mod tally;
+mod tasks;
+mod throttle;
+
+pub use listen::{Config, Listening, serve};
+pub use pressure::Pressure;
+pub use receipt::{Arrival, Receipt};
+pub use throttle::Throttle;

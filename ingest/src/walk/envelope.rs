@@ -1,0 +1,254 @@
+//! The two outer levels that all signals share: resources, and scopes within them.
+//!
+//! A resource may come after its rows (the Collector writes so), so each resource message is passed
+//! twice: once for the resource, once for the rows. Resources and scopes without rows are no rows.
+
+use super::{
+    WalkError,
+    check::{self, Flaw, Reason},
+    fill::Cells,
+    refused::{Refused, Rejected},
+    schema,
+    wire::{DEPTH_MAX, Reader},
+};
+use arrow_array::UInt64Array;
+use geophone_proto::columns::{Resources, Scopes};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
+
+/// Levels that may lie below a resource message, a scope message and a row.
+const RESOURCE_LEFT: u32 = DEPTH_MAX - 1;
+const SCOPE_LEFT: u32 = DEPTH_MAX - 2;
+pub(crate) const ROW_LEFT: u32 = DEPTH_MAX - 3;
+
+/// Seed of the hash of resources; never change it.
+const SEED: u64 = 0x6765_6f70_686f_6e65;
+
+/// Columns may grow to this many times the wire bytes and this many bytes more; remote input
+/// chooses both how many points a metric has and how long the name is that each repeats.
+const EXPANSION: usize = 32;
+const EXPANSION_FREE_BYTES: usize = 4 << 20;
+const EXPANSION_BYTES_MAX: usize = 1 << 30;
+/// Rows past the allowance.
+pub(crate) const EXPANSION_EXCEEDED: Reason = "expansion";
+
+/// What a signal does with field 2 of a scope message.
+pub(crate) trait Rows {
+    /// Takes a span, metric or log record; broken framing ends the walk.
+    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError>;
+}
+
+/// Where the walk stands: current resource and scope, what was refused, what may still be added.
+pub(crate) struct Place {
+    resources: ResourceCells,
+    scopes: [Cells; 2],
+    resource: Option<u32>,
+    scope: Option<u32>,
+    origin: Origin,
+    scope_texts: [Vec<u8>; 2],
+    /// A flaw of resource or scope: all rows below have it.
+    pub(crate) inherited: Flaw,
+    pub(crate) refused: Refused,
+    allowance: usize,
+}
+
+struct ResourceCells {
+    texts: [Cells; 4],
+    attributes: Cells,
+    hashes: Vec<u64>,
+}
+
+/// The resource's attributes that have a column; `instance` by rank.
+#[derive(Default)]
+struct Origin {
+    service: Vec<u8>,
+    namespace: Vec<u8>,
+    version: Vec<u8>,
+    instance: [Vec<u8>; 3],
+    hash: u64,
+}
+
+impl Place {
+    pub(crate) fn new(wire_bytes: usize) -> Self {
+        let texts = || std::array::from_fn(|_| Cells::new());
+        Self {
+            resources: ResourceCells { texts: texts(), attributes: Cells::new(), hashes: Vec::new() },
+            scopes: std::array::from_fn(|_| Cells::new()),
+            resource: None,
+            scope: None,
+            origin: Origin::default(),
+            scope_texts: Default::default(),
+            inherited: Flaw::default(),
+            refused: Refused::default(),
+            allowance: wire_bytes.saturating_mul(EXPANSION).saturating_add(EXPANSION_FREE_BYTES).min(EXPANSION_BYTES_MAX),
+        }
+    }
+
+    /// Takes bytes off the allowance; false where they are more than is left.
+    pub(crate) fn allow(&mut self, bytes: usize) -> bool {
+        match self.allowance.checked_sub(bytes) {
+            Some(left) => {
+                self.allowance = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The rows of the current resource and scope, which exist from the first accepted row on.
+    pub(crate) fn rows(&mut self) -> (u32, u32) {
+        let resource = *self.resource.get_or_insert_with(|| self.resources.push(&self.origin));
+        let scope = *self.scope.get_or_insert_with(|| {
+            let row = self.scopes[0].len();
+            self.scopes.iter_mut().zip(&self.scope_texts).for_each(|(cells, text)| cells.push(text));
+            row
+        });
+        (resource, scope)
+    }
+
+    /// Reads one `Resource` message; several of one parent are merged as protobuf says.
+    fn absorb_resource(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
+        let left = RESOURCE_LEFT - 1;
+        let mut reader = Reader::new(bytes, left);
+        while let Some((number, value)) = reader.next()? {
+            match (number, schema::RESOURCE.by_number(number)) {
+                (1, _) => self.absorb_attribute(value.bytes()?, left)?,
+                (_, Some(known)) => check::field(known, value, left, &mut self.inherited)?,
+                (_, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn absorb_attribute(&mut self, bytes: &[u8], left: u32) -> Result<(), WalkError> {
+        let pair = check::pair(bytes, left, &mut self.inherited)?;
+        self.resources.attributes.item(bytes);
+        let slot = match pair.key {
+            b"service.name" => Some(&mut self.origin.service),
+            b"service.namespace" => Some(&mut self.origin.namespace),
+            b"service.version" => Some(&mut self.origin.version),
+            b"service.instance.id" => Some(&mut self.origin.instance[0]),
+            b"k8s.pod.name" => Some(&mut self.origin.instance[1]),
+            b"host.name" => Some(&mut self.origin.instance[2]),
+            _ => None,
+        };
+        if let Some(slot) = slot {
+            slot.clear();
+            slot.extend_from_slice(pair.text.unwrap_or_default());
+        }
+        // A sum does not depend on the order of the attributes.
+        let mut hash = Xxh3::with_seed(SEED);
+        hash.update(bytes);
+        self.origin.hash = self.origin.hash.wrapping_add(hash.digest());
+        Ok(())
+    }
+
+    /// Reads one `InstrumentationScope` message.
+    fn absorb_scope(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
+        let left = SCOPE_LEFT - 1;
+        let mut reader = Reader::new(bytes, left);
+        while let Some((number, value)) = reader.next()? {
+            let Some(known) = schema::SCOPE.by_number(number) else { continue };
+            check::field(known, value, left, &mut self.inherited)?;
+            if let Some(text) = usize::try_from(number).ok().and_then(|at| self.scope_texts.get_mut(at - 1)) {
+                text.clear();
+                text.extend_from_slice(value.bytes()?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables that rows point into, and the refused rows.
+    pub(crate) fn finish(self) -> Result<(Resources, Scopes, Vec<Rejected>), WalkError> {
+        let [service, namespace, version, instance] = self.resources.texts;
+        let resources = Resources::try_new(vec![
+            service.into_text()?,
+            namespace.into_text()?,
+            version.into_text()?,
+            instance.into_text()?,
+            Arc::new(UInt64Array::from(self.resources.hashes)),
+            self.resources.attributes.into_binary()?,
+        ])?;
+        let [name, version] = self.scopes;
+        let scopes = Scopes::try_new(vec![name.into_text()?, version.into_text()?])?;
+        Ok((resources, scopes, self.refused.0))
+    }
+}
+
+impl ResourceCells {
+    fn push(&mut self, origin: &Origin) -> u32 {
+        let row = self.attributes.len();
+        let service = if origin.service.is_empty() { b"unknown_service".as_slice() } else { &origin.service };
+        let instance = origin.instance.iter().find(|text| !text.is_empty()).map_or(b"".as_slice(), Vec::as_slice);
+        let texts = [service, &origin.namespace, &origin.version, instance];
+        self.texts.iter_mut().zip(texts).for_each(|(cells, text)| cells.push(text));
+        self.attributes.seal();
+        self.hashes.push(origin.hash);
+        row
+    }
+}
+
+/// One request on its way through the two outer levels.
+pub(crate) struct Envelope<'p, R> {
+    pub(crate) place: &'p mut Place,
+    pub(crate) rows: &'p mut R,
+}
+
+impl<R: Rows> Envelope<'_, R> {
+    /// Walks the request message.
+    pub(crate) fn walk(&mut self, wire: &[u8]) -> Result<(), WalkError> {
+        let mut reader = Reader::new(wire, DEPTH_MAX);
+        while let Some((number, value)) = reader.next()? {
+            if number == 1 {
+                self.resource(value.bytes()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resource(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
+        self.place.resource = None;
+        self.place.origin = Origin::default();
+        self.place.inherited = Flaw::default();
+        let mut reader = Reader::new(bytes, RESOURCE_LEFT);
+        while let Some((number, value)) = reader.next()? {
+            match number {
+                1 => self.place.absorb_resource(value.bytes()?)?,
+                3 => self.place.inherited.text(value.bytes()?),
+                _ => {}
+            }
+        }
+        let of_resource = self.place.inherited;
+        let mut reader = Reader::new(bytes, RESOURCE_LEFT);
+        while let Some((number, value)) = reader.next()? {
+            if number == 2 {
+                self.place.inherited = of_resource;
+                self.scope(value.bytes()?)?;
+            }
+        }
+        if self.place.resource.is_none() {
+            self.place.resources.attributes.cancel();
+        }
+        Ok(())
+    }
+
+    fn scope(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
+        self.place.scope = None;
+        self.place.scope_texts.iter_mut().for_each(Vec::clear);
+        let mut reader = Reader::new(bytes, SCOPE_LEFT);
+        while let Some((number, value)) = reader.next()? {
+            match number {
+                1 => self.place.absorb_scope(value.bytes()?)?,
+                3 => self.place.inherited.text(value.bytes()?),
+                _ => {}
+            }
+        }
+        let mut reader = Reader::new(bytes, SCOPE_LEFT);
+        while let Some((number, value)) = reader.next()? {
+            if number == 2 {
+                self.rows.take(value.bytes()?, self.place)?;
+            }
+        }
+        Ok(())
+    }
+}

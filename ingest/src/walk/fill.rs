@@ -1,0 +1,105 @@
+//! Growing columns: plain vectors that become Arrow arrays at the end. Called by the walks only.
+//!
+//! Invariant: a cell is open until `seal`; `cancel` takes back what a refused row left behind.
+
+use arrow_array::{Array, BinaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray, types::Float64Type};
+use arrow_buffer::{OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, Field};
+use std::sync::Arc;
+
+/// Bytes of different lengths. Offsets fit `i32`: `Allowance` ends a walk long before.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    pub(crate) bytes: Vec<u8>,
+    ends: Vec<i32>,
+}
+
+impl Cells {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::new(), ends: vec![0] }
+    }
+
+    /// Number of sealed cells.
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.ends.len() - 1).expect("each row costs wire bytes, which are below 2 GiB")
+    }
+
+    /// Adds a whole cell.
+    #[inline]
+    pub(crate) fn push(&mut self, cell: &[u8]) {
+        self.bytes.extend_from_slice(cell);
+        self.seal();
+    }
+
+    /// Adds field 1 with this payload to the open cell.
+    #[inline]
+    pub(crate) fn item(&mut self, payload: &[u8]) {
+        self.bytes.push(0x0a);
+        super::wire::put_varint(&mut self.bytes, payload.len() as u64);
+        self.bytes.extend_from_slice(payload);
+    }
+
+    /// Ends the open cell.
+    #[inline]
+    pub(crate) fn seal(&mut self) {
+        self.ends.push(i32::try_from(self.bytes.len()).expect("the allowance is below 2 GiB"));
+    }
+
+    /// Forgets the open cell.
+    #[inline]
+    pub(crate) fn cancel(&mut self) {
+        let end = self.ends.last().map_or(0, |end| usize::try_from(*end).expect("offsets are lengths"));
+        self.bytes.truncate(end);
+    }
+
+    fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
+        OffsetBuffer::new(ScalarBuffer::from(ends))
+    }
+
+    pub(crate) fn into_binary(self) -> Result<Arc<dyn Array>, ArrowError> {
+        Ok(Arc::new(BinaryArray::try_new(Self::offsets(self.ends), self.bytes.into(), None)?))
+    }
+
+    pub(crate) fn into_text(self) -> Result<Arc<dyn Array>, ArrowError> {
+        Ok(Arc::new(StringArray::try_new(Self::offsets(self.ends), self.bytes.into(), None)?))
+    }
+}
+
+/// Lists of numbers.
+#[derive(Debug)]
+pub(crate) struct Lists {
+    pub(crate) numbers: Vec<f64>,
+    ends: Vec<i32>,
+}
+
+impl Lists {
+    pub(crate) fn new() -> Self {
+        Self { numbers: Vec::new(), ends: vec![0] }
+    }
+
+    /// Ends the open list.
+    pub(crate) fn seal(&mut self) {
+        self.ends.push(i32::try_from(self.numbers.len()).expect("the allowance is below 2 GiB"));
+    }
+
+    pub(crate) fn push(&mut self, numbers: &[f64]) {
+        self.numbers.extend_from_slice(numbers);
+        self.seal();
+    }
+
+    pub(crate) fn into_array(self) -> Result<Arc<dyn Array>, ArrowError> {
+        let numbers = PrimitiveArray::<Float64Type>::new(self.numbers.into(), None);
+        let field = Arc::new(Field::new_list_field(numbers.data_type().clone(), false));
+        Ok(Arc::new(ListArray::try_new(field, Cells::offsets(self.ends), Arc::new(numbers), None)?))
+    }
+}
+
+/// Ids of one width.
+pub(crate) fn ids(width: i32, bytes: Vec<u8>) -> Result<Arc<dyn Array>, ArrowError> {
+    Ok(Arc::new(FixedSizeBinaryArray::try_new(width, bytes.into(), None)?))
+}
+
+/// Takes the number of an enum that has values up to `max`; unknown ones are unspecified.
+pub(crate) fn enum_u8(number: u32, max: u8) -> u8 {
+    u8::try_from(number).ok().filter(|number| *number <= max).unwrap_or(0)
+}

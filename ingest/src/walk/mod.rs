@@ -1,0 +1,22 @@
+//! Wire bytes to columns: the walk over an export request (hop 2). No `prost` on this path.
+//!
+//! Not a general decoder: it reads what the columns need and checks the rest. Called by the servers,
+//! by the log's readers and by `replay`. Invariant: the same bytes always give the same rows.
+
+mod check;
+mod envelope;
+mod exponential;
+mod fill;
+mod logs;
+mod metrics;
+mod points;
+mod refused;
+pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
+mod traces;
+pub(crate) mod wire;
+mod work;
+
+pub use refused::Rejected;
+pub use work::{WalkError, Walked, decode_export, walk};

@@ -1,0 +1,207 @@
+//! Spans to rows.
+
+use super::{
+    WalkError,
+    check::{self, Flaw, Reason},
+    envelope::{Place, ROW_LEFT, Rows},
+    fill::{Cells, enum_u8, ids},
+    schema,
+    wire::{Reader, Value},
+};
+use arrow_array::{UInt8Array, UInt32Array, UInt64Array};
+use geophone_proto::columns::Spans;
+use std::sync::Arc;
+
+const TRACE_ID: Reason = "trace_id";
+const SPAN_ID: Reason = "span_id";
+const PARENT_SPAN_ID: Reason = "parent_span_id";
+
+/// The growing columns of `Spans`.
+pub(crate) struct SpanRows {
+    resource: Vec<u32>,
+    scope: Vec<u32>,
+    trace_id: Vec<u8>,
+    span_id: Vec<u8>,
+    parent_span_id: Vec<u8>,
+    name: Cells,
+    route: Cells,
+    peer: Cells,
+    kind: Vec<u8>,
+    start_ns: Vec<u64>,
+    end_ns: Vec<u64>,
+    status: Vec<u8>,
+    status_message: Cells,
+    attributes: Cells,
+    events: Cells,
+}
+
+/// One span's fields, the last of each.
+#[derive(Default)]
+struct Span<'a> {
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    parent_span_id: &'a [u8],
+    name: &'a [u8],
+    route: &'a [u8],
+    peer: [&'a [u8]; 4],
+    kind: u32,
+    start_ns: u64,
+    end_ns: u64,
+    status: u32,
+    status_message: &'a [u8],
+}
+
+impl Rows for SpanRows {
+    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError> {
+        let mut span = Span::default();
+        let mut flaw = place.inherited;
+        let mut reader = Reader::new(bytes, ROW_LEFT);
+        while let Some((number, value)) = reader.next()? {
+            self.field(number, value, &mut span, &mut flaw)?;
+        }
+        match flaw.0.or_else(|| span.broken_rule()) {
+            None => self.push(&span, place.rows()),
+            Some(reason) => {
+                self.attributes.cancel();
+                self.events.cancel();
+                place.refused.note(reason, span.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Span<'a> {
+    /// Which of OTLP's rules on ids the span breaks.
+    fn broken_rule(&self) -> Option<Reason> {
+        if self.trace_id.len() != 16 || self.trace_id == [0; 16] {
+            Some(TRACE_ID)
+        } else if self.span_id.len() != 8 || self.span_id == [0; 8] {
+            Some(SPAN_ID)
+        } else if !matches!(self.parent_span_id.len(), 0 | 8) {
+            Some(PARENT_SPAN_ID)
+        } else {
+            None
+        }
+    }
+
+    fn attribute(&mut self, pair: check::Pair<'a>) {
+        let slot = match pair.key {
+            b"http.route" => &mut self.route,
+            b"peer.service" => &mut self.peer[0],
+            b"server.address" => &mut self.peer[1],
+            b"db.system.name" => &mut self.peer[2],
+            b"db.system" => &mut self.peer[3],
+            _ => return,
+        };
+        *slot = pair.text.unwrap_or_default();
+    }
+
+    fn status(&mut self, bytes: &'a [u8], flaw: &mut Flaw) -> Result<(), WalkError> {
+        let mut reader = Reader::new(bytes, ROW_LEFT - 1);
+        while let Some((number, value)) = reader.next()? {
+            match number {
+                2 => {
+                    self.status_message = value.bytes()?;
+                    flaw.text(self.status_message);
+                }
+                3 => self.status = value.low32()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SpanRows {
+    pub(crate) fn new() -> Self {
+        Self {
+            resource: Vec::new(),
+            scope: Vec::new(),
+            trace_id: Vec::new(),
+            span_id: Vec::new(),
+            parent_span_id: Vec::new(),
+            name: Cells::new(),
+            route: Cells::new(),
+            peer: Cells::new(),
+            kind: Vec::new(),
+            start_ns: Vec::new(),
+            end_ns: Vec::new(),
+            status: Vec::new(),
+            status_message: Cells::new(),
+            attributes: Cells::new(),
+            events: Cells::new(),
+        }
+    }
+
+    #[inline]
+    fn field<'a>(&mut self, number: u32, value: Value<'a>, span: &mut Span<'a>, flaw: &mut Flaw) -> Result<(), WalkError> {
+        match number {
+            1 => span.trace_id = value.bytes()?,
+            2 => span.span_id = value.bytes()?,
+            3 => flaw.text(value.bytes()?),
+            4 => span.parent_span_id = value.bytes()?,
+            5 => {
+                span.name = value.bytes()?;
+                flaw.text(span.name);
+            }
+            6 => span.kind = value.low32()?,
+            7 => span.start_ns = value.fixed64()?,
+            8 => span.end_ns = value.fixed64()?,
+            9 => {
+                let bytes = value.bytes()?;
+                span.attribute(check::pair(bytes, ROW_LEFT, flaw)?);
+                self.attributes.item(bytes);
+            }
+            11 => {
+                let bytes = value.bytes()?;
+                check::message(&schema::EVENT, bytes, ROW_LEFT, flaw)?;
+                self.events.item(bytes);
+            }
+            13 => check::message(&schema::LINK, value.bytes()?, ROW_LEFT, flaw)?,
+            10 | 12 | 14 => drop(value.varint()?),
+            15 => span.status(value.bytes()?, flaw)?,
+            16 => drop(value.fixed32()?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, span: &Span<'_>, (resource, scope): (u32, u32)) {
+        self.resource.push(resource);
+        self.scope.push(scope);
+        self.trace_id.extend_from_slice(span.trace_id);
+        self.span_id.extend_from_slice(span.span_id);
+        self.parent_span_id.extend_from_slice(if span.parent_span_id.is_empty() { &[0; 8] } else { span.parent_span_id });
+        self.name.push(span.name);
+        self.route.push(span.route);
+        self.peer.push(span.peer.iter().find(|text| !text.is_empty()).copied().unwrap_or_default());
+        self.kind.push(enum_u8(span.kind, 5));
+        self.start_ns.push(span.start_ns);
+        self.end_ns.push(span.end_ns);
+        self.status.push(enum_u8(span.status, 2));
+        self.status_message.push(span.status_message);
+        self.attributes.seal();
+        self.events.seal();
+    }
+
+    pub(crate) fn finish(self) -> Result<Spans, WalkError> {
+        Ok(Spans::try_new(vec![
+            Arc::new(UInt32Array::from(self.resource)),
+            Arc::new(UInt32Array::from(self.scope)),
+            ids(16, self.trace_id)?,
+            ids(8, self.span_id)?,
+            ids(8, self.parent_span_id)?,
+            self.name.into_text()?,
+            self.route.into_text()?,
+            self.peer.into_text()?,
+            Arc::new(UInt8Array::from(self.kind)),
+            Arc::new(UInt64Array::from(self.start_ns)),
+            Arc::new(UInt64Array::from(self.end_ns)),
+            Arc::new(UInt8Array::from(self.status)),
+            self.status_message.into_text()?,
+            self.attributes.into_binary()?,
+            self.events.into_binary()?,
+        ])?)
+    }
+}
