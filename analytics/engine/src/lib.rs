@@ -1,6 +1,8 @@
 //! The brain: features, detection, correlation, decision. Pure: no IO, no async, no clock.
 
 pub mod brain;
+pub mod correlate;
+pub mod decide;
 pub mod detect;
 pub mod features;
 pub mod flag;

@@ -1,0 +1,235 @@
+//! What a series says about its owner, and what its leaving the band means. Pure classification by
+//! kind, name and labels; called once per new series by `map`, and per flag by `weight`.
+
+use geophone_proto::{Series, SeriesKind};
+use serde::{Deserialize, Serialize};
+
+/// What a series measures, as far as causes are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aspect {
+    /// Duration of an operation of the service, callees included.
+    Duration,
+    /// Time spent in the service itself.
+    Exclusive,
+    /// Failing share of an operation.
+    Errors,
+    /// Requests a second of an operation.
+    Rate,
+    /// Calls a second over one edge.
+    EdgeRate,
+    /// Failing share of the calls over one edge.
+    EdgeErrors,
+    /// Caller's time minus callee's time over one edge.
+    EdgeGap,
+    /// CPU of a process, pod or host: rising is bad.
+    Cpu,
+    /// Another resource that runs full: memory, queue, pool, disk. Rising is bad.
+    Resource,
+    /// What is left of a resource: falling is bad.
+    Headroom,
+    /// A counter or level of failures: rising is bad.
+    Failures,
+    /// A latency distribution that came as a metric.
+    MetricDuration,
+    /// Any other level.
+    Level,
+    /// Any other counter.
+    Throughput,
+    /// Log template at error severity or above.
+    ErrorLog,
+    /// Log template at warning severity.
+    WarnLog,
+    /// Any other log template.
+    PlainLog,
+    /// A plain number without meaning.
+    Plain,
+}
+
+/// What a deviation does to people or machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Harm {
+    /// None by itself: faster, fewer errors, more traffic, a level nobody knows.
+    None,
+    /// Something unusual that supports other evidence.
+    Hint,
+    /// A resource runs full.
+    Saturation,
+    /// Requests that should come do not.
+    Loss,
+    /// Slower.
+    Latency,
+    /// Failing.
+    Errors,
+}
+
+/// Parts of metric names; compared with whole words of the name.
+const CPU: [&str; 2] = ["cpu", "load"];
+const FULL: [&str; 21] = [
+    "memory",
+    "mem",
+    "heap",
+    "rss",
+    "queue",
+    "backlog",
+    "lag",
+    "pending",
+    "waiting",
+    "pool",
+    "disk",
+    "filesystem",
+    "swap",
+    "threads",
+    "connections",
+    "inflight",
+    "saturation",
+    "gc",
+    "garbage",
+    "throttled",
+    "goroutines",
+];
+const LEFT: [&str; 6] = ["free", "available", "idle", "remaining", "headroom", "ready"];
+const FAIL: [&str; 14] = [
+    "error",
+    "errors",
+    "failed",
+    "failure",
+    "failures",
+    "exception",
+    "exceptions",
+    "timeout",
+    "timeouts",
+    "rejected",
+    "dropped",
+    "restarts",
+    "retransmits",
+    "5xx",
+];
+const TIME: [&str; 4] = ["duration", "latency", "time", "elapsed"];
+
+/// Classifies a series.
+pub fn aspect(series: &Series) -> Aspect {
+    match series.kind {
+        SeriesKind::RequestRate => Aspect::Rate,
+        SeriesKind::ErrorRatio => Aspect::Errors,
+        SeriesKind::DurationP50 | SeriesKind::DurationP95 | SeriesKind::DurationP99 => Aspect::Duration,
+        SeriesKind::ExclusiveTime => Aspect::Exclusive,
+        SeriesKind::EdgeRate => Aspect::EdgeRate,
+        SeriesKind::EdgeErrorRatio => Aspect::EdgeErrors,
+        SeriesKind::EdgeGap => Aspect::EdgeGap,
+        SeriesKind::MetricValue | SeriesKind::MetricRate | SeriesKind::MetricP95 => metric_aspect(series),
+        SeriesKind::LogRate => log_aspect(series),
+        SeriesKind::Value => Aspect::Plain,
+    }
+}
+
+fn metric_aspect(series: &Series) -> Aspect {
+    let words = words(&series.name);
+    let state = series.labels.iter().filter(|(key, _)| key.ends_with("state")).map(|(_, value)| value.to_lowercase());
+    let idle = state.into_iter().any(|value| LEFT.contains(&value.as_str()));
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    let has_in = |list: &[&str]| words.iter().any(|word| list.iter().any(|known| word.ends_with(known) || word.starts_with(known)));
+    if idle || has(&LEFT) {
+        Aspect::Headroom
+    } else if has(&FAIL) {
+        Aspect::Failures
+    } else if has(&CPU) || words.iter().any(|word| word.contains("cpu")) {
+        Aspect::Cpu
+    } else if has_in(&FULL) {
+        if series.kind == SeriesKind::MetricRate && !has(&["gc", "throttled", "swap"]) { Aspect::Throughput } else { Aspect::Resource }
+    } else if has(&TIME) && series.kind != SeriesKind::MetricRate {
+        Aspect::MetricDuration
+    } else if series.kind == SeriesKind::MetricRate {
+        Aspect::Throughput
+    } else {
+        Aspect::Level
+    }
+}
+
+fn log_aspect(series: &Series) -> Aspect {
+    let severity = series.labels.get("severity").map(|word| word.to_uppercase()).unwrap_or_default();
+    if severity.starts_with("ERR") || severity.starts_with("FATAL") || severity.starts_with("CRIT") {
+        Aspect::ErrorLog
+    } else if severity.starts_with("WARN") {
+        Aspect::WarnLog
+    } else {
+        Aspect::PlainLog
+    }
+}
+
+/// Lower-case words of a metric name: split at punctuation and before capitals.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut lower_before = false;
+    for letter in name.chars() {
+        let starts = letter.is_uppercase() && lower_before;
+        if !letter.is_alphanumeric() || starts {
+            words.push(String::new());
+        }
+        if letter.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(letter.to_lowercase());
+        }
+        lower_before = letter.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// What it means that a series of this aspect is above (`up`) or below its band.
+pub const fn harm(aspect: Aspect, up: bool) -> Harm {
+    match (aspect, up) {
+        (Aspect::Duration | Aspect::Exclusive | Aspect::EdgeGap | Aspect::MetricDuration, true) => Harm::Latency,
+        (Aspect::Errors | Aspect::EdgeErrors, true) => Harm::Errors,
+        (Aspect::Rate | Aspect::EdgeRate, false) => Harm::Loss,
+        (Aspect::Cpu | Aspect::Resource, true) | (Aspect::Headroom, false) => Harm::Saturation,
+        (Aspect::Failures | Aspect::ErrorLog | Aspect::WarnLog, true) | (Aspect::Throughput, false) => Harm::Hint,
+        (Aspect::Level, _) | (Aspect::Plain, _) => Harm::Hint,
+        (
+            Aspect::Duration
+            | Aspect::Exclusive
+            | Aspect::EdgeGap
+            | Aspect::MetricDuration
+            | Aspect::Errors
+            | Aspect::EdgeErrors
+            | Aspect::Cpu
+            | Aspect::Resource
+            | Aspect::Failures
+            | Aspect::ErrorLog
+            | Aspect::WarnLog,
+            false,
+        )
+        | (Aspect::Rate | Aspect::EdgeRate | Aspect::Headroom | Aspect::Throughput, true)
+        | (Aspect::PlainLog, _) => Harm::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use geophone_proto::Tenant;
+    use std::collections::BTreeMap;
+
+    fn of(name: &str, kind: SeriesKind) -> Aspect {
+        aspect(&Series::new(Tenant::default(), "s", name, kind, BTreeMap::new()))
+    }
+
+    #[test]
+    fn metric_names_of_many_habits_are_understood() {
+        assert_eq!(of("process.cpu.utilization", SeriesKind::MetricValue), Aspect::Cpu);
+        assert_eq!(of("CpuUsageRate(%)", SeriesKind::MetricValue), Aspect::Cpu);
+        assert_eq!(of("jvm.memory.used", SeriesKind::MetricValue), Aspect::Resource);
+        assert_eq!(of("process_resident_memory_bytes", SeriesKind::MetricValue), Aspect::Resource);
+        assert_eq!(of("http.server.request.duration", SeriesKind::MetricP95), Aspect::MetricDuration);
+        assert_eq!(of("http.server.request.duration", SeriesKind::MetricRate), Aspect::Throughput);
+        assert_eq!(of("db.client.connections.timeouts", SeriesKind::MetricRate), Aspect::Failures);
+        assert_eq!(of("", SeriesKind::MetricValue), Aspect::Level);
+    }
+
+    #[test]
+    fn more_traffic_and_faster_answers_do_no_harm() {
+        assert_eq!(harm(Aspect::Rate, true), Harm::None);
+        assert_eq!(harm(Aspect::Duration, false), Harm::None);
+        assert_eq!(harm(Aspect::Rate, false), Harm::Loss);
+    }
+}

@@ -1,0 +1,257 @@
+//! Splits harm among services: whose own time, whose own failures, whose own lost traffic.
+//!
+//! Amounts of one kind of harm share one unit (seconds, failures or requests a second), so that
+//! shares can be taken over services. Called by `suspects` only.
+
+use super::{
+    aspect::{Aspect, Harm},
+    map::{Place, ServiceId},
+    phrase,
+    pulse::Pulse,
+    suspects::Scene,
+    weight::ramp,
+};
+use crate::window::SeriesIndex;
+use geophone_proto::{Series, SeriesKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One service's own part of one kind of harm.
+#[derive(Clone, Debug)]
+pub struct Blame {
+    /// Whose.
+    pub service: ServiceId,
+    /// In which operation, or empty.
+    pub operation: String,
+    /// What kind.
+    pub harm: Harm,
+    /// How much, in the kind's unit.
+    pub amount: f64,
+    /// Said with numbers.
+    pub sentence: String,
+}
+
+impl Blame {
+    /// What is shared out.
+    pub fn harm_word(&self) -> &'static str {
+        match self.harm {
+            Harm::Latency => "added time",
+            Harm::Errors => "added failures",
+            Harm::Loss => "lost traffic",
+            Harm::None | Harm::Hint | Harm::Saturation => "deviation",
+        }
+    }
+}
+
+/// A series' pulse counts from here (halves of its band) and fully from there.
+const SURE: (f64, f64) = (0.6, 2.0);
+
+impl<'a> Scene<'a> {
+    /// Series of a service with place, name and pulse; edges into it included.
+    fn series_of(&self, service: ServiceId) -> impl Iterator<Item = (Place, &'a Series, Pulse)> + use<'a> {
+        let scene = *self;
+        let series: &'a [SeriesIndex] = &scene.scales.map.service(service).series;
+        series.iter().filter_map(move |index| {
+            Some((scene.scales.map.place(*index)?, scene.names.get(*index as usize)?, scene.scales.pulses.of(*index)))
+        })
+    }
+
+    /// Requests a second of each operation of a service.
+    fn rates(&self, service: ServiceId) -> BTreeMap<&'a str, f64> {
+        let mut rates = BTreeMap::new();
+        for (place, name, pulse) in self.series_of(service) {
+            if place.aspect == Aspect::Rate && !place.outgoing {
+                let rate: &mut f64 = rates.entry(name.name.as_str()).or_default();
+                *rate += pulse.expected.max(pulse.actual);
+            }
+        }
+        rates
+    }
+
+    /// Calls a second over each edge into a service.
+    fn edge_rates(&self, service: ServiceId) -> BTreeMap<ServiceId, f64> {
+        let mut rates = BTreeMap::new();
+        for (place, _, pulse) in self.series_of(service) {
+            if let (Aspect::EdgeRate, Some(caller)) = (place.aspect, place.caller) {
+                *rates.entry(caller).or_default() += pulse.expected.max(pulse.actual);
+            }
+        }
+        rates
+    }
+}
+
+/// How sure a rise is, 0 to 1.
+fn rise(pulse: &Pulse) -> f64 {
+    if pulse.alive() { ramp(f64::from(pulse.deviation), SURE.0, SURE.1) } else { 0.0 }
+}
+
+/// Added time of each service itself and of each edge.
+pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    let mut blames = Vec::new();
+    for id in scope {
+        let (rates, edge_rates) = (scene.rates(*id), scene.edge_rates(*id));
+        for (place, name, pulse) in scene.series_of(*id) {
+            let rate = match (place.aspect, place.caller) {
+                (Aspect::Exclusive, _) if !place.outgoing => rates.get(name.name.as_str()).copied().unwrap_or(1.0),
+                (Aspect::EdgeGap, Some(caller)) => edge_rates.get(&caller).copied().unwrap_or(1.0),
+                _ => continue,
+            };
+            let amount = rise(&pulse) * (pulse.actual - pulse.expected) * rate.max(1e-3);
+            if amount > 0.0 {
+                blames.push(Blame {
+                    service: *id,
+                    operation: operation(name),
+                    harm: Harm::Latency,
+                    amount,
+                    sentence: sentence(name, &pulse),
+                });
+            }
+        }
+    }
+    if blames.is_empty() { from_durations(scene, scope) } else { blames }
+}
+
+/// Without exclusive times: a service's added duration less that of its slowest callee.
+fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    let mut added: BTreeMap<ServiceId, (f64, String, String)> = BTreeMap::new();
+    for id in scope {
+        for (place, name, pulse) in scene.series_of(*id) {
+            let wanted = match place.aspect {
+                Aspect::Duration => name.kind == SeriesKind::DurationP50 || name.kind == SeriesKind::DurationP95,
+                Aspect::MetricDuration => true,
+                _ => false,
+            };
+            let amount = rise(&pulse) * (pulse.actual - pulse.expected);
+            if wanted && amount > added.get(id).map_or(0.0, |most| most.0) {
+                added.insert(*id, (amount, operation(name), sentence(name, &pulse)));
+            }
+        }
+    }
+    let mut blames = Vec::new();
+    for (id, (amount, operation, sentence)) in &added {
+        let callees = scene.scales.map.service(*id).callees.iter();
+        let below = callees.filter_map(|callee| added.get(callee)).map(|callee| callee.0).fold(0.0, f64::max);
+        if *amount > below * 1.1 {
+            let amount = amount - below;
+            blames.push(Blame { service: *id, operation: operation.clone(), harm: Harm::Latency, amount, sentence: sentence.clone() });
+        }
+    }
+    blames
+}
+
+fn operation(name: &Series) -> String {
+    match name.kind {
+        SeriesKind::EdgeGap | SeriesKind::EdgeRate | SeriesKind::EdgeErrorRatio => String::new(),
+        _ => name.name.clone(),
+    }
+}
+
+fn sentence(name: &Series, pulse: &Pulse) -> String {
+    let much = phrase::how_much(name.kind, pulse.actual, pulse.expected);
+    let (actual, expected) = (phrase::value(name.kind, pulse.actual), phrase::value(name.kind, pulse.expected));
+    match name.kind {
+        SeriesKind::ErrorRatio | SeriesKind::EdgeErrorRatio => format!("{} is {much}", phrase::what(name)),
+        _ => format!("{} is {much} ({actual}, expected {expected})", phrase::what(name)),
+    }
+}
+
+/// Failures a second that a service adds itself, and calls that fail before it answers.
+pub fn errors(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    let mut own: BTreeMap<ServiceId, f64> = BTreeMap::new();
+    let mut words: BTreeMap<ServiceId, (f64, String, String)> = BTreeMap::new();
+    let mut over: BTreeMap<(ServiceId, ServiceId), f64> = BTreeMap::new();
+    for id in scope {
+        let (rates, edge_rates) = (scene.rates(*id), scene.edge_rates(*id));
+        for (place, name, pulse) in scene.series_of(*id) {
+            let added = rise(&pulse) * (pulse.actual - pulse.expected);
+            let amount = match (place.aspect, place.caller) {
+                (Aspect::Errors, _) if !place.outgoing => {
+                    let amount = added * rates.get(name.name.as_str()).copied().unwrap_or(1.0);
+                    *own.entry(*id).or_default() += amount.max(0.0);
+                    amount
+                }
+                (Aspect::EdgeErrors, Some(caller)) => {
+                    let amount = added * edge_rates.get(&caller).copied().unwrap_or(1.0);
+                    *over.entry((caller, *id)).or_default() += amount.max(0.0);
+                    amount * 0.5
+                }
+                _ => 0.0,
+            };
+            if amount > words.get(id).map_or(0.0, |most| most.0) {
+                words.insert(*id, (amount, operation(name), sentence(name, &pulse)));
+            }
+        }
+    }
+    let mut blames = Vec::new();
+    for id in scope {
+        let answered = own.get(id).copied().unwrap_or(0.0);
+        let below: f64 = over.iter().filter(|((caller, _), _)| caller == id).map(|(_, amount)| amount).sum();
+        let above: f64 = over.iter().filter(|((_, callee), _)| callee == id).map(|(_, amount)| amount).sum();
+        // Whoever fails because its callees do is a victim; a remainder within noise is none.
+        let itself = if answered - below > 0.2 * answered { answered - below } else { 0.0 };
+        let unanswered = if above - answered > 0.2 * above { 0.7 * (above - answered) } else { 0.0 };
+        if let Some((_, operation, sentence)) = words.get(id).filter(|_| itself + unanswered > 0.0) {
+            let amount = itself + unanswered;
+            blames.push(Blame { service: *id, operation: operation.clone(), harm: Harm::Errors, amount, sentence: sentence.clone() });
+        }
+    }
+    blames
+}
+
+/// What one service's traffic was and is.
+#[derive(Clone, Copy, Default)]
+struct Traffic {
+    actual: f64,
+    expected: f64,
+    failing: f64,
+}
+
+/// Requests a second that a service lost although its callers could have sent them.
+pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    let map = scene.scales.map;
+    let mut all: BTreeSet<ServiceId> = scope.clone();
+    scope.iter().for_each(|id| all.extend(&map.service(*id).callers));
+    let mut traffic: BTreeMap<ServiceId, Traffic> = BTreeMap::new();
+    for id in &all {
+        let rates = scene.rates(*id);
+        let entry = traffic.entry(*id).or_default();
+        for (place, name, pulse) in scene.series_of(*id).filter(|(place, _, pulse)| !place.outgoing && pulse.alive()) {
+            match place.aspect {
+                Aspect::Rate => (entry.actual, entry.expected) = (entry.actual + pulse.actual, entry.expected + pulse.expected),
+                Aspect::Errors => {
+                    entry.failing += rise(&pulse) * (pulse.actual - pulse.expected) * rates.get(name.name.as_str()).copied().unwrap_or(0.0);
+                }
+                _ => {}
+            }
+        }
+    }
+    let left = |id: &ServiceId| traffic.get(id).filter(|t| t.expected > 1e-9).map(|t| (t.actual - t.failing).max(0.0) / t.expected);
+    let mut blames = Vec::new();
+    for id in scope {
+        let Some(own) = traffic.get(id).filter(|own| own.expected > 1e-9) else { continue };
+        let ratio = own.actual / own.expected;
+        let mut callers: Vec<f64> = map.service(*id).callers.iter().filter_map(&left).collect();
+        callers.sort_by(f64::total_cmp);
+        let could = callers.last().copied().unwrap_or(1.0).min(1.0);
+        if could - ratio < 0.15 {
+            continue;
+        }
+        let amount = own.expected * (could - ratio);
+        let why = if callers.is_empty() {
+            "nobody we see calls it".to_owned()
+        } else {
+            format!("its callers run at {} of theirs", phrase::percent(could))
+        };
+        let operation = lost_operation(scene, *id);
+        let (actual, expected) = (phrase::number(own.actual), phrase::number(own.expected));
+        let sentence = format!("gets {} of its expected requests ({actual}/s, expected {expected}/s); {why}", phrase::percent(ratio));
+        blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sentence });
+    }
+    blames
+}
+
+/// The operation that lost most.
+fn lost_operation(scene: &Scene<'_>, service: ServiceId) -> String {
+    let lost = scene.series_of(service).filter(|(place, ..)| place.aspect == Aspect::Rate && !place.outgoing);
+    let most = lost.max_by(|a, b| (a.2.expected - a.2.actual).total_cmp(&(b.2.expected - b.2.actual)));
+    most.map(|(_, name, _)| name.name.clone()).unwrap_or_default()
+}

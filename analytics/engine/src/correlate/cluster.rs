@@ -1,0 +1,221 @@
+//! A group of anomalies that belong together, before and while it is an incident. Opens once, closes
+//! once, and writes down every change. Called by the correlator, once per window.
+
+use super::{
+    book::{Book, ClusterId, Live, short_id},
+    map::ServiceId,
+    phrase,
+    suspects::{self, Accounts, Scene},
+    verdict,
+    weight::{BUDGET, Scales},
+};
+use geophone_proto::{
+    Series, Tenant, UnixNanos,
+    anomaly::State,
+    incident::{Incident, TimelineEvent},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Members that weigh at least this keep an incident open and date it.
+pub const CORE: f64 = 0.15;
+/// An incident is over after so long without an anomalous window, if its anomalies are closed ...
+const CALM_NS: u64 = 60_000_000_000;
+/// ... and after so long in any case.
+const SILENT_NS: u64 = 150_000_000_000;
+/// How much the sum of earlier looks at the suspects fades with each new look.
+const FADE: f64 = 0.8;
+/// A confidence must move by this for a new version.
+const MOVED: f64 = 0.05;
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its number.
+    pub id: ClusterId,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Services with a member in it.
+    pub services: BTreeSet<ServiceId>,
+    /// Earliest onset of a member.
+    pub since: UnixNanos,
+    /// End of the last window with a member that weighs.
+    pub last_at: UnixNanos,
+    /// What the API shows, once it is an incident.
+    pub incident: Option<Incident>,
+    /// Sum of looks at the suspects.
+    looks: BTreeMap<ServiceId, f64>,
+    /// Changed since it was last shown.
+    pub dirty: bool,
+}
+
+impl Cluster {
+    /// A group of one.
+    pub fn new(id: ClusterId, tenant: Tenant, first: &Live) -> Self {
+        Self {
+            id,
+            tenant,
+            services: BTreeSet::new(),
+            since: first.anomaly.started_at,
+            last_at: first.last_at,
+            incident: None,
+            looks: BTreeMap::new(),
+            dirty: false,
+        }
+    }
+
+    /// Whether it is an incident that is not over.
+    pub fn is_open(&self) -> bool {
+        self.incident.as_ref().is_some_and(|incident| incident.state == State::Open)
+    }
+
+    /// The first suspect's service.
+    pub fn top_suspect(&self) -> Option<&str> {
+        self.incident.as_ref()?.suspects.first().map(|suspect| suspect.service.as_str())
+    }
+
+    /// Takes note of a member.
+    pub fn join(&mut self, live: &Live, at: UnixNanos) {
+        self.services.insert(live.place.service);
+        self.since = self.since.min(live.anomaly.started_at);
+        let detail = format!("{} {}", live.anomaly.series.service, phrase::deviation(live));
+        if self.incident.is_some() {
+            self.note(at, "anomaly_opened", detail);
+        }
+    }
+
+    /// Writes an event.
+    pub fn note(&mut self, at: UnixNanos, event: &str, detail: String) {
+        if let Some(incident) = &mut self.incident {
+            incident.timeline.push(TimelineEvent { at, event: event.to_owned(), detail });
+            self.dirty = true;
+        }
+    }
+
+    /// One window later: opens, re-ranks, closes.
+    pub fn step(&mut self, book: &Book, scales: Scales<'_>, names: &[Series]) {
+        let members: Vec<&Live> = book.of_cluster(self.id).collect();
+        let weighed: Vec<(&Live, f64)> = members.iter().map(|live| (*live, scales.weigh(live))).collect();
+        let core = || weighed.iter().filter(|(_, weight)| *weight >= CORE);
+        self.last_at = core().map(|(live, _)| live.last_at).max().unwrap_or(self.last_at).max(self.last_at);
+        let calm = scales.at.since(self.last_at);
+        if self.incident.is_none() {
+            if scales.evidence(members.iter().copied()) < BUDGET || calm > 2 * scales.window_ns {
+                return;
+            }
+            self.since = core().map(|(live, _)| live.anomaly.started_at).min().unwrap_or(self.since);
+        } else if !self.is_open() {
+            return;
+        }
+        let scene = Scene { scales, names, since: self.since };
+        if calm <= scales.window_ns {
+            self.look(&scene, book, &members);
+        }
+        if self.is_open() && (core().next().is_none() && calm >= CALM_NS || calm >= SILENT_NS) {
+            self.close(scales.at);
+        }
+    }
+
+    /// Looks at the suspects again and renews what is said.
+    fn look(&mut self, scene: &Scene<'_>, book: &Book, members: &[&Live]) {
+        let mut accounts: Accounts = suspects::accounts(scene, members);
+        self.looks.values_mut().for_each(|sum| *sum *= FADE);
+        for (service, account) in &mut accounts {
+            let sum = self.looks.entry(*service).or_default();
+            *sum += account.score;
+            account.score = *sum * (1.0 - FADE);
+        }
+        let ranked = suspects::rank(scene, &accounts, members);
+        let all: Vec<&Live> = book.all_of_cluster(self.id).collect();
+        let Some(said) = verdict::verdict(scene, members, &ranked) else { return };
+        let at = scene.scales.at;
+        let opening = self.incident.is_none();
+        let tenant = self.tenant.clone();
+        let first = all.iter().min_by_key(|live| (live.anomaly.opened_at, live.anomaly.id.clone())).map_or("", |live| &live.anomaly.id);
+        let id = short_id("in-", &[first.as_bytes()]);
+        let incident = self.incident.get_or_insert_with(|| Incident {
+            id,
+            tenant,
+            state: State::Open,
+            started_at: scene.since,
+            opened_at: at,
+            closed_at: None,
+            severity: said.severity,
+            title: String::new(),
+            verdict: String::new(),
+            suspects: Vec::new(),
+            anomalies: Vec::new(),
+            actions: Vec::new(),
+            services: Vec::new(),
+            timeline: Vec::new(),
+        });
+        let mut events: Vec<(&str, String)> = Vec::new();
+        if opening {
+            events.push(("opened", said.sentence.clone()));
+            events.extend(
+                members.iter().map(|live| ("anomaly_opened", format!("{} {}", live.anomaly.series.service, phrase::deviation(live)))),
+            );
+        }
+        let firsts = |list: &[geophone_proto::incident::Suspect]| list.first().map(|suspect| suspect.service.clone());
+        if !opening && firsts(&incident.suspects) != firsts(&ranked) {
+            let named = ranked.first().map(|suspect| format!("{} at {:.2}", suspect.service, suspect.confidence)).unwrap_or_default();
+            events.push(("suspects_changed", format!("first suspect is now {named}")));
+        }
+        let moved = incident.suspects.len() != ranked.len()
+            || incident
+                .suspects
+                .iter()
+                .zip(&ranked)
+                .any(|(old, new)| old.service != new.service || (old.confidence - new.confidence).abs() > MOVED);
+        let severity = incident.severity.max(said.severity);
+        if severity != incident.severity {
+            events.push(("severity_changed", format!("{} -> {}", incident.severity.as_str(), severity.as_str())));
+            incident.severity = severity;
+        }
+        let known: BTreeSet<String> = incident.anomalies.iter().cloned().collect();
+        let mut fresh: Vec<&Live> = all.into_iter().filter(|live| !known.contains(&live.anomaly.id)).collect();
+        fresh.sort_by_key(|live| (live.anomaly.opened_at, live.series));
+        let grown = !fresh.is_empty();
+        incident.anomalies.extend(fresh.into_iter().map(|live| live.anomaly.id.clone()));
+        if moved || grown || !events.is_empty() {
+            incident.suspects = ranked;
+            incident.title = said.title;
+            incident.verdict = said.sentence;
+            incident.services = self.services.iter().map(|id| scene.scales.map.service(*id).name.clone()).collect();
+            incident.services.sort();
+            self.dirty = true;
+        }
+        events.into_iter().for_each(|(event, detail)| self.note(at, event, detail));
+    }
+
+    /// Ends the incident at its last anomalous window.
+    pub fn close(&mut self, at: UnixNanos) {
+        if let Some(incident) = &mut self.incident {
+            incident.state = State::Closed;
+            incident.closed_at = Some(self.last_at.max(incident.opened_at));
+        }
+        let calm = at.since(self.last_at) / 1_000_000_000;
+        self.note(at, "closed", format!("no anomalous window for {calm} s"));
+    }
+
+    /// Takes over another group that shows the same cause; the other ends as an incident, if it was one.
+    pub fn absorb(&mut self, mut other: Self, at: UnixNanos) -> Option<Incident> {
+        self.services.extend(&other.services);
+        self.since = self.since.min(other.since);
+        self.last_at = self.last_at.max(other.last_at);
+        for (service, sum) in &other.looks {
+            *self.looks.entry(*service).or_default() += sum;
+        }
+        if let (Some(into), true) = (self.incident.as_ref().map(|incident| incident.id.clone()), other.is_open()) {
+            let from = other.incident.as_ref().map(|incident| incident.id.clone()).unwrap_or_default();
+            if let Some(incident) = &mut other.incident {
+                incident.state = State::Closed;
+                incident.closed_at = Some(other.last_at.max(incident.opened_at));
+            }
+            other.note(at, "closed", format!("same cause as {into}, merged into it"));
+            self.note(at, "merged", format!("took over {from}: same cause"));
+        }
+        self.incident.as_ref()?;
+        other.incident
+    }
+}

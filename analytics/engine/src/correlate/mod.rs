@@ -1,0 +1,21 @@
+//! From flags to anomalies to incidents with their likeliest cause.
+
+mod aspect;
+mod blame;
+mod book;
+mod cluster;
+mod correlator;
+mod map;
+mod neighbour;
+mod phrase;
+mod pulse;
+mod suspects;
+mod verdict;
+mod weight;
+
+#[cfg(test)]
+mod tests;
+
+pub use book::short_id;
+pub use correlator::{Correlator, Findings, Sight};
+pub use map::{Release, ServiceMap};

@@ -1,0 +1,120 @@
+//! Soft evidence: how far each series has been from its band lately, flagged or not. A short
+//! exponential mean per series, so that the ranking of causes sees the quiet parts of a chain too.
+
+use crate::window::SeriesIndex;
+use geophone_proto::effect::ScoredWindow;
+use serde::{Deserialize, Serialize};
+
+/// Weight of the newest window: about the last four count.
+const FRESH: f32 = 0.4;
+/// Weight of the newest window in the usual level: about the last half hour of 10 s windows.
+const USUAL: f64 = 1.0 / 180.0;
+/// Deviations beyond this many band halves tell nothing more.
+const DEVIATION_MAX: f32 = 30.0;
+/// Windows without a value until a pulse is taken for over.
+const SILENT_MAX: u8 = 18;
+
+/// The last few windows of one series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// Mean signed deviation in halves of the band: beyond 1 is outside.
+    pub deviation: f32,
+    /// Mean measured value.
+    pub actual: f64,
+    /// Mean expected value.
+    pub expected: f64,
+    /// Usual value over a long time.
+    pub usual: f64,
+    /// Weight collected so far, to correct the start.
+    mass: f32,
+    /// Windows since the last value.
+    silent: u8,
+    /// Windows with a value, saturating.
+    pub seen: u16,
+}
+
+impl Pulse {
+    /// Takes one window; NaN anywhere means nothing is known of it.
+    fn beat(&mut self, actual: f64, expected: f64, lower: f64, upper: f64) {
+        if !actual.is_finite() {
+            self.silent = self.silent.saturating_add(1);
+            if self.silent == SILENT_MAX {
+                (self.deviation, self.mass) = (0.0, 0.0);
+            }
+            return;
+        }
+        self.silent = 0;
+        self.usual += (actual - self.usual) * USUAL.max(1.0 / (f64::from(self.seen) + 1.0));
+        self.seen = self.seen.saturating_add(1);
+        if !expected.is_finite() {
+            return;
+        }
+        let half = if actual >= expected { upper - expected } else { expected - lower };
+        let floor = (expected.abs() * 1e-3).max(1e-9);
+        let half = if half.is_finite() { half.max(floor) } else { return };
+        let deviation = ((actual - expected) / half) as f32;
+        self.mass += FRESH * (1.0 - self.mass);
+        let share = FRESH / self.mass;
+        self.deviation += share * (deviation.clamp(-DEVIATION_MAX, DEVIATION_MAX) - self.deviation);
+        self.actual += f64::from(share) * (actual - self.actual);
+        self.expected += f64::from(share) * (expected - self.expected);
+    }
+
+    /// Measured over expected; 1 where nothing is known.
+    pub fn ratio(&self) -> f64 {
+        if self.mass > 0.0 && self.expected.abs() > 1e-12 { self.actual / self.expected } else { 1.0 }
+    }
+
+    /// Whether a band has been known and values seen lately.
+    pub fn alive(&self) -> bool {
+        self.mass > 0.0
+    }
+}
+
+/// The pulses of all series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pulses {
+    of: Vec<Pulse>,
+}
+
+impl Pulses {
+    /// Takes a scored window; `rows` names the series of each row. Cost: a few operations a row.
+    pub fn beat(&mut self, rows: &[SeriesIndex], window: &ScoredWindow) {
+        if let Some(last) = rows.iter().max().filter(|last| self.of.len() <= **last as usize) {
+            self.of.resize(*last as usize + 1, Pulse::default());
+        }
+        let values = window.actual.iter().zip(&window.expected).zip(window.lower.iter().zip(&window.upper));
+        for (series, ((actual, expected), (lower, upper))) in rows.iter().zip(values) {
+            self.of[*series as usize].beat(*actual, *expected, *lower, *upper);
+        }
+    }
+
+    /// The pulse of a series; a dead one if it was never seen.
+    pub fn of(&self, series: SeriesIndex) -> Pulse {
+        self.of.get(series as usize).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_and_endless_values_leave_no_trace() {
+        let mut pulse = Pulse::default();
+        pulse.beat(f64::NAN, 1.0, 0.5, 1.5);
+        pulse.beat(1.0, f64::NAN, f64::NAN, f64::NAN);
+        assert!(!pulse.alive() && (pulse.ratio() - 1.0).abs() < 1e-12);
+        pulse.beat(1e300, 1.0, 0.5, 1.5);
+        assert!(pulse.deviation <= DEVIATION_MAX && pulse.deviation.is_finite());
+        (0..SILENT_MAX).for_each(|_| pulse.beat(f64::NAN, 1.0, 0.5, 1.5));
+        assert!(!pulse.alive());
+    }
+
+    #[test]
+    fn the_first_window_counts_fully() {
+        let mut pulse = Pulse::default();
+        pulse.beat(3.0, 1.0, 0.5, 1.5);
+        assert!((pulse.deviation - 4.0).abs() < 1e-6 && (pulse.ratio() - 3.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,219 @@
+//! Who caused it: candidates ranked by how much of the harm is theirs alone.
+//!
+//! Victims are explained by their callees. Added time is split into time spent in each service itself
+//! (exclusive time) and between caller and callee; failures into those a callee explains and those it
+//! does not; lost traffic into what callers stopped sending and what they did not. Each share belongs
+//! to one service: the one farthest from the user that nothing below it explains. So neither the
+//! largest deviation (it blames victims) nor the order of clocks of different hosts matters.
+
+use super::{
+    aspect::{Aspect, Harm},
+    blame::{self, Blame},
+    book::Live,
+    map::ServiceId,
+    phrase,
+    weight::{Scales, ramp},
+};
+use geophone_proto::{Series, UnixNanos, incident::Suspect};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the ranking looks at.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// Services, edges, soft evidence.
+    pub scales: Scales<'a>,
+    /// Names of all series, by index.
+    pub names: &'a [Series],
+    /// Onset of the trouble.
+    pub since: UnixNanos,
+}
+
+/// What speaks for one service.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Sum of evidence.
+    pub score: f64,
+    operation: (f64, String),
+    evidence: Vec<(f64, String)>,
+}
+
+/// Evidence of all services.
+pub type Accounts = BTreeMap<ServiceId, Account>;
+
+const SUSPECTS_MAX: usize = 5;
+const EVIDENCE_MAX: usize = 6;
+/// A candidate with less than this share of the first one's score is noise.
+const SHARE_MIN: f64 = 0.04;
+const RELEASE_WITHIN_NS: u64 = 300_000_000_000;
+
+impl Account {
+    fn add(&mut self, score: f64, operation: &str, sentence: String) {
+        self.score += score;
+        if score > self.operation.0 && !operation.is_empty() {
+            self.operation = (score, operation.to_owned());
+        }
+        self.evidence.push((score, sentence));
+    }
+}
+
+/// The services that may have caused what the members show: their own, all they call, and those
+/// beside them on a host.
+pub fn scope(scene: &Scene<'_>, members: &[&Live]) -> BTreeSet<ServiceId> {
+    let map = scene.scales.map;
+    let mut scope: BTreeSet<ServiceId> = BTreeSet::new();
+    for live in members {
+        scope.insert(live.place.service);
+        scope.extend(live.place.caller);
+    }
+    let named: Vec<ServiceId> = scope.iter().copied().collect();
+    for id in &named {
+        scope.extend(map.reach(*id, false, 6, &|_| true));
+    }
+    let tenant = named.first().map(|id| map.service(*id).tenant.clone());
+    let beside = (0..map.len() as ServiceId).filter(|id| Some(&map.service(*id).tenant) == tenant.as_ref());
+    let beside: Vec<ServiceId> = beside.filter(|id| named.iter().any(|other| map.share_host(*id, *other))).collect();
+    scope.extend(beside);
+    scope
+}
+
+/// The accounts of one look; the caller may add up several looks.
+pub fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
+    let scope = scope(scene, members);
+    let mut accounts = Accounts::new();
+    let strength = |harm: Harm| members.iter().filter(|live| live.harm == harm).map(|live| scene.scales.weigh(live)).fold(0.0, f64::max);
+    let failing = blame::errors(scene, &scope);
+    let mut slow = blame::latency(scene, &scope);
+    let moved = super::neighbour::blame(scene, &scope, &mut slow);
+    share_out(&mut accounts, strength(Harm::Latency), &slow);
+    share_out(&mut accounts, strength(Harm::Errors), &failing);
+    share_out(&mut accounts, 0.8 * strength(Harm::Loss), &blame::loss(scene, &scope));
+    for (service, score, sentence) in moved {
+        accounts.entry(service).or_default().add(0.02 * score, "", sentence);
+    }
+    companions(scene, &scope, &failing, &mut accounts);
+    if accounts.values().all(|account| account.score <= 0.0) {
+        by_members(scene, members, &mut accounts);
+    }
+    releases(scene, &mut accounts);
+    accounts
+}
+
+/// Gives each service its share of one kind of harm.
+fn share_out(accounts: &mut Accounts, strength: f64, blames: &[Blame]) {
+    let total: f64 = blames.iter().map(|blame| blame.amount).sum();
+    if strength <= 0.0 || total <= 0.0 {
+        return;
+    }
+    let mut by_service: BTreeMap<ServiceId, f64> = BTreeMap::new();
+    for blame in blames {
+        let share = blame.amount / total;
+        *by_service.entry(blame.service).or_default() += share;
+        accounts.entry(blame.service).or_default().add(strength * share, &blame.operation, blame.sentence.clone());
+    }
+    for (service, share) in by_service {
+        if let Some(blame) = blames.iter().find(|blame| blame.service == service) {
+            let text = format!("{} of the {} arises here and not below", phrase::percent(share), blame.harm_word());
+            accounts.entry(service).or_default().evidence.push((strength * share * 0.5, text));
+        }
+    }
+}
+
+/// Resources that run full and failures that are written down support whoever has them.
+fn companions(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>, failing: &[Blame], accounts: &mut Accounts) {
+    let map = scene.scales.map;
+    for id in scope {
+        let traffic = scene.scales.traffic_ratio(*id).max(1.0);
+        let below = failing.iter().any(|blame| blame.service != *id && map.service(*id).callees.contains(&blame.service));
+        let own = failing.iter().any(|blame| blame.service == *id);
+        for series in &map.service(*id).series {
+            let (Some(place), pulse) = (map.place(*series), scene.scales.pulses.of(*series)) else { continue };
+            let up = pulse.deviation > 0.0;
+            let sure = ramp(f64::from(pulse.deviation.abs()), 1.0, 4.0);
+            let ratio = pulse.ratio();
+            let score = match place.aspect {
+                Aspect::Cpu | Aspect::Resource if up => 0.35 * sure * ramp(ratio / traffic, 1.1, 1.8),
+                Aspect::Headroom if !up => 0.25 * sure * ramp(1.0 / ratio.max(1e-3), 1.1, 1.8),
+                Aspect::ErrorLog | Aspect::Failures if up => 0.3 * sure * if below && !own { 0.2 } else { 1.0 },
+                Aspect::WarnLog if up => 0.15 * sure,
+                _ => 0.0,
+            };
+            if score > 0.01
+                && let Some(name) = scene.names.get(*series as usize)
+            {
+                let much = phrase::how_much(name.kind, pulse.actual, pulse.expected);
+                let value = phrase::value(name.kind, pulse.actual);
+                accounts.entry(*id).or_default().add(score, &name.name, format!("{} is {much} ({value})", phrase::what(name)));
+            }
+        }
+    }
+}
+
+/// Where nothing better is known (metrics only), the members themselves.
+fn by_members(scene: &Scene<'_>, members: &[&Live], accounts: &mut Accounts) {
+    for live in members {
+        let score = scene.scales.weigh(live).max(0.05) * 0.5;
+        let account = accounts.entry(live.place.service).or_default();
+        account.add(score, &live.anomaly.series.name, phrase::deviation(live));
+    }
+}
+
+/// A version change just before is named, and counts for whoever already has evidence.
+fn releases(scene: &Scene<'_>, accounts: &mut Accounts) {
+    for (id, account) in accounts.iter_mut().filter(|(_, account)| account.score > 0.0) {
+        if let Some(release) = scene.scales.map.release_before(*id, scene.since, RELEASE_WITHIN_NS) {
+            let after = scene.since.since(release.at) / 1_000_000_000;
+            let from = if release.from.is_empty() { "the version before" } else { &release.from };
+            let sentence = format!("began {after} s after version {from} -> {}", release.to);
+            account.evidence.push((account.score * 0.4, sentence));
+            account.score *= 1.15;
+        }
+    }
+}
+
+/// Ranks; confidences add up to at most 1.
+pub fn rank(scene: &Scene<'_>, accounts: &Accounts, members: &[&Live]) -> Vec<Suspect> {
+    let map = scene.scales.map;
+    let total: f64 = accounts.values().map(|account| account.score).sum();
+    let mut order: Vec<(&ServiceId, &Account)> = accounts.iter().filter(|(_, account)| account.score > 0.0).collect();
+    order.sort_by(|a, b| b.1.score.total_cmp(&a.1.score).then_with(|| map.service(*a.0).name.cmp(&map.service(*b.0).name)));
+    let best = order.first().map_or(0.0, |(_, account)| account.score);
+    // Little evidence in sum leaves room for a cause nobody sees.
+    let unknown = 0.15;
+    let mut suspects = Vec::new();
+    for (id, account) in order.into_iter().take(SUSPECTS_MAX).filter(|(_, account)| account.score >= SHARE_MIN * best) {
+        let mut evidence = account.evidence.clone();
+        evidence.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut sentences: Vec<String> = Vec::new();
+        for (_, sentence) in evidence {
+            if sentences.len() < EVIDENCE_MAX && !sentences.contains(&sentence) {
+                sentences.push(sentence);
+            }
+        }
+        if suspects.is_empty()
+            && let Some(path) = path(scene, *id, members)
+        {
+            sentences.push(path);
+        }
+        let confidence = (account.score / (total + unknown * best.max(0.3)) * 1000.0).round() / 1000.0;
+        suspects.push(Suspect {
+            service: map.service(*id).name.clone(),
+            operation: account.operation.1.clone(),
+            confidence,
+            evidence: sentences,
+        });
+    }
+    suspects
+}
+
+/// The way from the user to the cause, with a trace to look at.
+fn path(scene: &Scene<'_>, to: ServiceId, members: &[&Live]) -> Option<String> {
+    let map = scene.scales.map;
+    let path = map.path_from_entry(to);
+    if path.len() < 2 {
+        return None;
+    }
+    let names: Vec<&str> = path.iter().map(|id| map.service(*id).name.as_str()).collect();
+    let trace = members.iter().filter(|live| path.contains(&live.place.service)).flat_map(|live| live.anomaly.exemplars.first()).next();
+    let trace = trace.map(|exemplar| format!(", e.g. trace {}", exemplar.trace_id)).unwrap_or_default();
+    Some(format!("on the call path {}{trace}", names.join(" -> ")))
+}

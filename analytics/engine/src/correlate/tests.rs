@@ -1,0 +1,353 @@
+//! Scripted incidents on hand-made topologies: values in, anomalies and incidents out. A plain
+//! threshold stands in for the detector.
+
+use super::{Correlator, Findings, Release, Sight};
+use crate::{
+    flag::{Flag, Phase},
+    window::SeriesIndex,
+};
+use geophone_proto::{
+    Series, SeriesKind, Tenant, UnixNanos,
+    anomaly::{Exemplar, Maturity, State},
+    effect::ScoredWindow,
+    feature::FeatureFrame,
+    ids::{SpanId, TraceId},
+    incident::{Incident, Severity},
+};
+use std::collections::BTreeMap;
+
+const WINDOW_NS: u64 = 10_000_000_000;
+const START_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Values by series; windows are played one after another.
+#[derive(Default)]
+struct Stage {
+    correlator: Correlator,
+    names: Vec<Series>,
+    normal: Vec<f64>,
+    band: Vec<f64>,
+    run: Vec<(u32, u32, bool)>,
+    now: u64,
+    incidents: BTreeMap<String, Incident>,
+    versions: Vec<Incident>,
+}
+
+impl Stage {
+    fn series(&mut self, service: &str, name: &str, kind: SeriesKind, labels: &[(&str, &str)], normal: f64) -> SeriesIndex {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let series = Series::new(Tenant::default(), service, name, kind, labels);
+        let index = self.names.len() as SeriesIndex;
+        self.correlator.map_mut().learn_series(index, &series);
+        self.names.push(series);
+        self.normal.push(normal);
+        let floor = if matches!(kind, SeriesKind::ErrorRatio | SeriesKind::EdgeErrorRatio) { 0.02 } else { 0.0 };
+        self.band.push((normal.abs() * 0.2).max(floor));
+        self.run.push((0, 0, false));
+        index
+    }
+
+    /// A service with one operation, called over edges.
+    fn service(&mut self, name: &str, callers: &[&str]) {
+        self.series(name, "op", SeriesKind::RequestRate, &[], 20.0);
+        self.series(name, "op", SeriesKind::ErrorRatio, &[], 0.001);
+        self.series(name, "op", SeriesKind::DurationP50, &[], 0.1);
+        self.series(name, "op", SeriesKind::DurationP95, &[], 0.2);
+        self.series(name, "op", SeriesKind::ExclusiveTime, &[], 0.03);
+        for caller in callers {
+            self.series(name, "", SeriesKind::EdgeRate, &[("caller", caller)], 20.0);
+            self.series(name, "", SeriesKind::EdgeErrorRatio, &[("caller", caller)], 0.001);
+            self.series(name, "", SeriesKind::EdgeGap, &[("caller", caller)], 0.002);
+        }
+        self.series(name, "process.cpu.utilization", SeriesKind::MetricValue, &[], 0.3);
+        self.series(name, "process.memory.usage", SeriesKind::MetricValue, &[], 5e8);
+    }
+
+    /// frontend -> {checkout -> payment -> ledger, catalog}, other -> lonely.
+    fn shop() -> Self {
+        let mut stage = Self { now: START_NS, ..Self::default() };
+        stage.service("frontend", &[]);
+        stage.service("checkout", &["frontend"]);
+        stage.service("payment", &["checkout"]);
+        stage.service("ledger", &["payment"]);
+        stage.service("catalog", &["frontend"]);
+        stage.service("portal", &[]);
+        stage.service("reports", &["portal"]);
+        stage
+    }
+
+    fn at(&self) -> UnixNanos {
+        UnixNanos(self.now)
+    }
+
+    /// Plays windows; `change` gives a factor by series.
+    fn play(&mut self, windows: usize, change: impl Fn(&Series, usize) -> f64) -> Findings {
+        let mut last = Findings::default();
+        for number in 0..windows {
+            self.now += WINDOW_NS;
+            let actual: Vec<f64> = self
+                .names
+                .iter()
+                .enumerate()
+                .map(|(index, series)| wobble(index, self.now) * self.normal[index] * change(series, number))
+                .collect();
+            let flags: Vec<Flag> = (0..self.names.len()).filter_map(|index| self.flag(index, actual[index])).collect();
+            let window = ScoredWindow {
+                features: FeatureFrame {
+                    at: self.at(),
+                    width: 0,
+                    keys: self.names.iter().map(|series| series.key).collect(),
+                    x: Vec::new(),
+                },
+                window_ns: WINDOW_NS,
+                expected: self.normal.clone(),
+                lower: self.normal.iter().zip(&self.band).map(|(normal, band)| normal - band).collect(),
+                upper: self.normal.iter().zip(&self.band).map(|(normal, band)| normal + band).collect(),
+                maturity: vec![Maturity::Calibrated; self.names.len()],
+                actual,
+                ..ScoredWindow::default()
+            };
+            let rows: Vec<SeriesIndex> = (0..self.names.len() as SeriesIndex).collect();
+            let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: false, names: &self.names };
+            last = self.correlator.step(sight);
+            for incident in &last.incidents {
+                self.incidents.insert(incident.id.clone(), incident.clone());
+                self.versions.push(incident.clone());
+            }
+        }
+        last
+    }
+
+    fn flag(&mut self, index: usize, actual: f64) -> Option<Flag> {
+        let (normal, band) = (self.normal[index], self.band[index]);
+        let z = 4.0 * (actual - normal) / band;
+        let (out, calm, is_open) = &mut self.run[index];
+        (*out, *calm) = if z.abs() > 5.0 { (*out + 1, 0) } else { (0, *calm + 1) };
+        let phase = match (*is_open, *out >= 2, *calm >= 6) {
+            (false, true, _) => Phase::Opened,
+            (true, _, true) => Phase::Closed,
+            (true, ..) if *out > 0 => Phase::Continues,
+            _ => return None,
+        };
+        *is_open = phase != Phase::Closed;
+        let exemplars = vec![Exemplar { trace_id: TraceId([7; 16]), span_id: SpanId([7; 8]) }];
+        Some(Flag {
+            series: index as SeriesIndex,
+            phase,
+            at: UnixNanos(self.now),
+            onset: UnixNanos(self.now).minus(2 * WINDOW_NS),
+            z,
+            score: 0.99,
+            actual,
+            expected: normal,
+            lower: normal - band,
+            upper: normal + band,
+            n: 200.0,
+            maturity: Maturity::Calibrated,
+            contributions: Vec::new(),
+            exemplars,
+        })
+    }
+
+    fn only(&self) -> &Incident {
+        assert_eq!(self.incidents.len(), 1, "{:#?}", self.incidents.values().map(|incident| &incident.title).collect::<Vec<_>>());
+        self.incidents.values().next().expect("there is one")
+    }
+}
+
+/// +-4 %, repeatable.
+fn wobble(index: usize, now: u64) -> f64 {
+    let mixed = (index as u64 * 7919 + now / WINDOW_NS * 104_729).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    1.0 + 0.08 * (mixed as f64 / f64::from(1u32 << 24) - 0.5)
+}
+
+const fn is_duration(kind: SeriesKind) -> bool {
+    matches!(kind, SeriesKind::DurationP50 | SeriesKind::DurationP95)
+}
+
+/// Payment's own time rises; everybody above waits.
+fn slow_payment(series: &Series, _: usize) -> f64 {
+    match (series.service.as_str(), series.kind) {
+        ("payment", SeriesKind::ExclusiveTime) => 6.0,
+        ("payment" | "checkout" | "frontend", kind) if is_duration(kind) => 4.0,
+        _ => 1.0,
+    }
+}
+
+// Scenario: a service deep in the graph gets slow; three services above suffer.
+// Guarantees: one incident, cause first, critical, closed soon after, anomalies carry its id.
+#[test]
+fn a_slow_dependency_is_named_although_its_victims_deviate_more() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(12, slow_payment);
+    let incident = stage.only().clone();
+    assert_eq!(incident.suspects[0].service, "payment", "{incident:#?}");
+    assert_eq!(incident.suspects[0].operation, "op");
+    assert_eq!(incident.severity, Severity::Critical);
+    assert!(incident.suspects.iter().map(|suspect| suspect.confidence).sum::<f64>() <= 1.0);
+    assert!(incident.verdict.contains("expected") && incident.verdict.contains("cause: payment"), "{}", incident.verdict);
+    assert!(incident.opened_at.since(UnixNanos(START_NS + 30 * WINDOW_NS)) <= 4 * WINDOW_NS);
+    stage.play(20, |_, _| 1.0);
+    let incident = stage.only();
+    assert_eq!(incident.state, State::Closed);
+    let closed = incident.closed_at.expect("closed incidents have an end");
+    assert!(closed.since(UnixNanos(START_NS)) <= 43 * WINDOW_NS);
+    assert_eq!(incident.timeline.iter().filter(|event| event.event == "closed").count(), 1);
+    assert_eq!(incident.timeline.iter().filter(|event| event.event == "opened").count(), 1);
+}
+
+// Scenario: a service fails by itself, its callers pass the failure on.
+// Guarantees: one incident; the failing service first.
+#[test]
+fn an_error_burst_belongs_to_who_fails_by_itself() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(12, |series, _| match (series.service.as_str(), series.kind) {
+        ("payment" | "checkout" | "frontend", SeriesKind::ErrorRatio) | ("payment" | "checkout", SeriesKind::EdgeErrorRatio) => 300.0,
+        _ => 1.0,
+    });
+    let incident = stage.only();
+    assert_eq!(incident.suspects[0].service, "payment", "{incident:#?}");
+    assert_eq!(incident.severity, Severity::Critical);
+}
+
+// Scenario: an entry service gets a fifth of its requests, and so do all below it.
+// Guarantees: one incident that names the entry service.
+#[test]
+fn lost_traffic_belongs_to_the_first_service_that_lost_it() {
+    let drop = |first: &'static [&'static str]| {
+        move |series: &Series, _: usize| match series.kind {
+            SeriesKind::RequestRate | SeriesKind::EdgeRate if first.contains(&series.service.as_str()) => 0.2,
+            _ => 1.0,
+        }
+    };
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(12, drop(&["frontend", "checkout", "payment", "ledger", "catalog"]));
+    assert_eq!(stage.only().suspects[0].service, "frontend", "{:#?}", stage.only());
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(12, drop(&["payment", "ledger"]));
+    assert_eq!(stage.only().suspects[0].service, "payment", "{:#?}", stage.only());
+}
+
+// Scenario: one service on a host burns CPU; two neighbours get slower by themselves.
+// Guarantees: one incident; the neighbour is first, not its victims.
+#[test]
+fn a_noisy_neighbour_is_named_instead_of_its_victims() {
+    let mut stage = Stage::shop();
+    for service in ["payment", "catalog", "reports"] {
+        stage.correlator.map_mut().learn_host(&Tenant::default(), service, "node-3");
+    }
+    stage.play(30, |_, _| 1.0);
+    stage.play(14, |series, _| match (series.service.as_str(), series.kind) {
+        ("reports", SeriesKind::MetricValue) if series.name.contains("cpu") => 2.8,
+        ("payment" | "catalog", SeriesKind::ExclusiveTime) => 3.0,
+        ("payment" | "catalog" | "checkout" | "frontend", kind) if is_duration(kind) => 2.2,
+        _ => 1.0,
+    });
+    assert_eq!(stage.only().suspects[0].service, "reports", "{:#?}", stage.only());
+}
+
+// Scenario: memory of one service grows without end; nothing else happens yet.
+// Guarantees: one incident, not critical, naming the service and the metric.
+#[test]
+fn a_memory_leak_is_an_incident_before_users_feel_it() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(
+        40,
+        |series, number| if series.service == "catalog" && series.name.contains("memory") { 1.0 + 0.05 * number as f64 } else { 1.0 },
+    );
+    let incident = stage.only();
+    assert_eq!(incident.suspects[0].service, "catalog");
+    assert_eq!(incident.suspects[0].operation, "process.memory.usage");
+    assert_eq!(incident.severity, Severity::Warning);
+}
+
+// Scenario: traffic doubles everywhere with CPU; a deploy slows one service for 30 s and lowers its memory.
+// Guarantees: no incident.
+#[test]
+fn a_traffic_ramp_and_a_deploy_wake_nobody() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(30, |series, number| {
+        let ramp = 1.0 + 0.05 * number as f64;
+        match series.kind {
+            SeriesKind::RequestRate | SeriesKind::EdgeRate => ramp,
+            SeriesKind::MetricValue if series.name.contains("cpu") => ramp,
+            _ => 1.0,
+        }
+    });
+    stage.play(30, |_, _| 1.0);
+    let release = Release { at: stage.at(), from: "1.4".into(), to: "1.5".into() };
+    stage.correlator.map_mut().learn_release(&Tenant::default(), "payment", release);
+    stage.play(3, |series, _| match (series.service.as_str(), series.kind) {
+        ("payment", kind) if is_duration(kind) => 1.8,
+        ("payment", SeriesKind::MetricValue) => 0.5,
+        _ => 1.0,
+    });
+    stage.play(30, |_, _| 1.0);
+    assert!(stage.incidents.is_empty(), "{:#?}", stage.incidents);
+}
+
+// Scenario: a fault begins with a deploy and stays.
+// Guarantees: it is an incident, and the version change is named.
+#[test]
+fn a_fault_that_stays_after_a_deploy_names_the_version() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    let release = Release { at: stage.at(), from: "1.4".into(), to: "1.5".into() };
+    stage.correlator.map_mut().learn_release(&Tenant::default(), "payment", release);
+    stage.play(20, slow_payment);
+    let suspect = &stage.only().suspects[0];
+    assert_eq!(suspect.service, "payment");
+    assert!(suspect.evidence.iter().any(|sentence| sentence.contains("version 1.4 -> 1.5")), "{suspect:#?}");
+}
+
+// Scenario: two faults at once in parts that do not call each other and share no host.
+// Guarantees: two incidents, each with its own cause.
+#[test]
+fn two_faults_apart_are_two_incidents() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(12, |series, number| match (series.service.as_str(), series.kind) {
+        ("reports", SeriesKind::ExclusiveTime) => 6.0,
+        ("reports" | "portal", kind) if is_duration(kind) => 4.0,
+        _ => slow_payment(series, number),
+    });
+    let mut causes: Vec<&str> = stage.incidents.values().map(|incident| incident.suspects[0].service.as_str()).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, ["payment", "reports"]);
+}
+
+// Scenario: one metric of one service leaves its band for three windows.
+// Guarantees: an anomaly, no incident.
+#[test]
+fn one_odd_gauge_alone_is_no_incident() {
+    let mut stage = Stage::shop();
+    stage.series("ledger", "orders.open", SeriesKind::MetricValue, &[], 40.0);
+    stage.play(30, |_, _| 1.0);
+    stage.play(3, |series, _| if series.name == "orders.open" { 2.0 } else { 1.0 });
+    stage.play(10, |_, _| 1.0);
+    assert!(stage.incidents.is_empty());
+}
+
+// Scenario: a fault, a snapshot in its middle, the rest played on the original and on the copy.
+// Guarantees: same findings, same state.
+#[test]
+fn a_copy_from_a_snapshot_goes_on_alike() {
+    let mut stage = Stage::shop();
+    stage.play(30, |_, _| 1.0);
+    stage.play(5, slow_payment);
+    let bytes = postcard::to_stdvec(&stage.correlator).expect("plain data");
+    let mut copy = Stage::shop();
+    copy.play(30, |_, _| 1.0);
+    copy.play(5, slow_payment);
+    copy.correlator = postcard::from_bytes(&bytes).expect("what was written");
+    stage.play(20, |_, _| 1.0);
+    copy.play(20, |_, _| 1.0);
+    assert_eq!(stage.incidents, copy.incidents);
+    assert_eq!(stage.correlator, copy.correlator);
+    assert_eq!(stage.versions, copy.versions);
+}

@@ -1,0 +1,173 @@
+//! How much an anomaly counts towards an incident. 1 is enough to wake somebody; marginal ones need
+//! company; what harms nobody counts nothing. No thresholds per installation.
+
+use super::{
+    aspect::{Aspect, Harm},
+    book::Live,
+    map::{ServiceId, ServiceMap},
+    pulse::Pulses,
+};
+use geophone_proto::{SeriesKind, UnixNanos};
+use std::collections::BTreeMap;
+
+/// Evidence an incident needs to open.
+pub const BUDGET: f64 = 1.0;
+/// Hints alone never reach the budget where better evidence could exist.
+const HINTS_MAX: f64 = 0.7;
+/// A deploy is an excuse for what begins within this after it ...
+const DEPLOY_BEFORE_NS: u64 = 90_000_000_000;
+/// ... and is over within this.
+const DEPLOY_BLIP_NS: u64 = 90_000_000_000;
+
+/// 0 at `from`, 1 at `to`, straight between.
+pub fn ramp(value: f64, from: f64, to: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { ((value - from) / (to - from)).clamp(0.0, 1.0) }
+}
+
+/// What the weighing looks at besides the anomaly.
+#[derive(Clone, Copy)]
+pub struct Scales<'a> {
+    /// Services and edges.
+    pub map: &'a ServiceMap,
+    /// Soft evidence.
+    pub pulses: &'a Pulses,
+    /// End of the newest window.
+    pub at: UnixNanos,
+    /// Its length.
+    pub window_ns: u64,
+}
+
+impl Scales<'_> {
+    /// Weight of one anomaly, 0 to 1.
+    pub fn weigh(&self, live: &Live) -> f64 {
+        let sure = ramp(live.z, 3.0, 9.0).max(0.15);
+        let ratio = ratio_of(live);
+        let base = match live.harm {
+            Harm::None => return self.weigh_gain(live, ratio) * sure,
+            Harm::Latency => ramp(ratio, 1.1, 1.7) * duration_part(live) * samples_part(live.n),
+            Harm::Errors => {
+                let added = live.anomaly.actual.unwrap_or(0.0) - live.anomaly.expected.unwrap_or(0.0);
+                ramp(added, 0.005, 0.06) * samples_part(live.n)
+            }
+            Harm::Loss => self.weigh_loss(live, ratio),
+            Harm::Saturation => self.weigh_saturation(live, ratio),
+            Harm::Hint => return self.weigh_hint(live, ratio) * sure,
+        };
+        base * sure * self.deploy_part(live)
+    }
+
+    /// More traffic harms nobody, unless a callee gets more without its callers getting more.
+    fn weigh_gain(&self, live: &Live, ratio: f64) -> f64 {
+        let asked_more = matches!(live.place.aspect, Aspect::Rate | Aspect::EdgeRate) && live.up && ratio > 1.5;
+        let callers = &self.map.service(live.place.service).callers;
+        if !asked_more || callers.is_empty() {
+            return 0.0;
+        }
+        let callers_ratio = callers.iter().map(|caller| self.traffic_ratio(*caller)).fold(0.0, f64::max);
+        if callers_ratio > 0.0 && ratio > callers_ratio * 1.5 { 0.5 } else { 0.0 }
+    }
+
+    fn weigh_loss(&self, live: &Live, ratio: f64) -> f64 {
+        let pulse = self.pulses.of(live.series);
+        let actual = live.anomaly.actual.unwrap_or(pulse.actual);
+        // A band that followed a burst up must not call its end a loss.
+        let against_usual = if pulse.usual > 0.0 { actual / pulse.usual } else { ratio };
+        let lost = 1.0 - ratio.max(against_usual);
+        let callers = &self.map.service(live.place.service).callers;
+        let explained = live.place.aspect == Aspect::EdgeRate
+            || (!callers.is_empty() && callers.iter().all(|caller| self.traffic_ratio(*caller) < 0.5 * (1.0 + ratio)));
+        ramp(lost, 0.2, 0.55) * if explained { 0.4 } else { 1.0 }
+    }
+
+    fn weigh_saturation(&self, live: &Live, ratio: f64) -> f64 {
+        let service = live.place.service;
+        let traffic = self.traffic_ratio(service).max(1.0);
+        // Compared as of now: the worst window may be older than the traffic it is held against.
+        let pulse = self.pulses.of(live.series);
+        let now = if pulse.alive() && live.up { ratio.min(pulse.ratio()) } else { ratio };
+        let rise = if live.up { now / traffic } else { 1.0 / now.max(1e-3) };
+        let lasting = ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, 20.0, 150.0);
+        let most = if live.place.aspect == Aspect::Cpu { 0.6 } else { 1.0 };
+        ramp(rise, 1.1, 1.6) * (0.3 + 0.7 * lasting) * most
+    }
+
+    fn weigh_hint(&self, live: &Live, ratio: f64) -> f64 {
+        let moved = ramp(ratio.max(1.0 / ratio.max(1e-3)), 1.2, 3.0);
+        match live.place.aspect {
+            Aspect::ErrorLog | Aspect::Failures => 0.5 * moved,
+            Aspect::WarnLog => 0.3 * moved,
+            Aspect::Plain => 1.0,
+            Aspect::Level | Aspect::Throughput if !self.map.service(live.place.service).has_spans => 0.4 * moved,
+            _ => 0.15 * moved,
+        }
+    }
+
+    /// Short blips right after a new version are what deploys look like.
+    fn deploy_part(&self, live: &Live) -> f64 {
+        let short = u64::from(live.windows) * self.window_ns < DEPLOY_BLIP_NS;
+        if short && self.deployed_near(live.place.service, live.anomaly.started_at) { 0.35 } else { 1.0 }
+    }
+
+    /// Whether the service, or one it calls or is called by, got a new version just before.
+    fn deployed_near(&self, service: ServiceId, at: UnixNanos) -> bool {
+        let map = self.map;
+        let near = map.service(service).callees.iter().chain(&map.service(service).callers).copied();
+        std::iter::once(service).chain(near).any(|id| map.release_before(id, at, DEPLOY_BEFORE_NS).is_some())
+    }
+
+    /// Measured over expected request rate of a service, all its operations; 1 if unknown.
+    pub fn traffic_ratio(&self, service: ServiceId) -> f64 {
+        let (mut actual, mut expected) = (0.0, 0.0);
+        for series in &self.map.service(service).series {
+            if self.map.place(*series).is_some_and(|place| place.aspect == Aspect::Rate && !place.outgoing) {
+                let pulse = self.pulses.of(*series);
+                if pulse.alive() {
+                    actual += pulse.actual;
+                    expected += pulse.expected;
+                }
+            }
+        }
+        if expected > 1e-9 { actual / expected } else { 1.0 }
+    }
+
+    /// Evidence of a group: series of one operation and harm say the same thing, so the strongest
+    /// counts and the others only support it.
+    pub fn evidence<'b>(&self, members: impl Iterator<Item = &'b Live>) -> f64 {
+        let mut said: BTreeMap<(ServiceId, &str, Harm), (f64, u32)> = BTreeMap::new();
+        for live in members {
+            let weight = self.weigh(live);
+            if weight > 0.0 {
+                let entry = said.entry((live.place.service, &live.anomaly.series.name, live.harm)).or_default();
+                *entry = (entry.0.max(weight), entry.1 + 1);
+            }
+        }
+        let (mut firm, mut hints) = (0.0, 0.0);
+        for ((_, _, harm), (weight, count)) in said {
+            let weight = weight * (1.0 + 0.15 * f64::from((count - 1).min(2)));
+            if matches!(harm, Harm::Hint | Harm::None) { hints += weight } else { firm += weight }
+        }
+        let spans = (0..self.map.len() as ServiceId).any(|id| self.map.service(id).has_spans);
+        firm + if spans { hints.min(HINTS_MAX) } else { hints }
+    }
+}
+
+/// Measured over expected in the worst window; 1 if either is unknown.
+pub fn ratio_of(live: &Live) -> f64 {
+    match (live.anomaly.actual, live.anomaly.expected) {
+        (Some(actual), Some(expected)) if expected.abs() > 1e-12 => actual / expected,
+        (Some(actual), Some(_)) if actual > 0.0 => 10.0,
+        _ => 1.0,
+    }
+}
+
+fn duration_part(live: &Live) -> f64 {
+    match live.anomaly.series.kind {
+        SeriesKind::DurationP99 => 0.6,
+        SeriesKind::DurationP50 | SeriesKind::DurationP95 => 1.0,
+        _ => 0.85,
+    }
+}
+
+fn samples_part(n: f64) -> f64 {
+    0.3 + 0.7 * ramp(n, 3.0, 20.0)
+}
