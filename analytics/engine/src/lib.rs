@@ -1,13 +1,20 @@
 //! The brain: features, detection, correlation, decision. Pure: no IO, no async, no clock.
 
 pub mod brain;
+pub mod cardinality;
 pub mod correlate;
 pub mod decide;
 pub mod detect;
 pub mod features;
+#[cfg(test)]
+mod fixture;
 pub mod flag;
+pub mod hash;
+pub mod observe;
 pub mod score;
 pub mod settings;
+pub mod time;
+pub mod topology;
 pub mod window;
 
 pub use brain::Brain;

@@ -3,6 +3,8 @@
 //! Made by `observe`, read by `features`. Sums instead of averages, so that one, six and eighteen
 //! windows can be tested with the number of samples they stand on.
 
+pub mod open;
+
 use geophone_proto::anomaly::Exemplar;
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,352 @@
+//! From batches and ticks to closed windows. The first half of the brain, and as pure.
+//!
+//! Called by `brain`: `batch` or `tick` for each record, then the drains. Invariant: a function of
+//! the batches and ticks in their order; and what is settled does not depend on the order of rows
+//! that come within the allowed lateness (while no cap is exceeded).
+
+use super::{
+    counts::{Count, Counts},
+    logs::LogIntake,
+    picks::SpanSamples,
+    points::PointIntake,
+    source::{Body, Frame, Gone, Sources},
+    spans::{SERVICES_MAX, SpanIntake},
+};
+use crate::{
+    cardinality::{Overflow, Registry},
+    settings::Settings,
+    time::{Watermark, span_flaw, time_flaw},
+    topology::{Topology, hosts::host_of, names::ServiceIndex},
+    window::{ClosedWindow, SeriesIndex, StatKind, open::Closing},
+};
+use geophone_proto::{
+    batch::{Batch, Columns},
+    columns::Resources,
+    ids::Seq,
+    series::Series,
+    time::UnixNanos,
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Rows further ahead of everybody than this are not windowed.
+const AHEAD_NS_MAX: u64 = 3_600_000_000_000;
+/// The first window is at most so much older than the newest row of the first batch.
+const HISTORY_NS_MAX: u64 = 3_600_000_000_000;
+/// Windows after settling for which spans wait for parents.
+const JOIN_WINDOWS: u64 = 1;
+
+/// See the head of this file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Observer {
+    watermark: Watermark,
+    closing: Closing,
+    registry: Registry,
+    sources: Sources,
+    topology: Topology,
+    spans: SpanIntake,
+    points: PointIntake,
+    logs: LogIntake,
+    closed: Vec<ClosedWindow>,
+    last_seq: Seq,
+    /// Newest window with a row.
+    newest: u64,
+    #[serde(skip)]
+    counts: Counts,
+}
+
+/// What those who take rows may change.
+pub struct Parts<'a> {
+    /// Which windows are open.
+    pub closing: &'a mut Closing,
+    /// All sources.
+    pub sources: &'a mut Sources,
+    /// Numbers of series.
+    pub registry: &'a mut Registry,
+    /// Names, joins and graph.
+    pub topology: &'a mut Topology,
+    /// What was not scored, and why.
+    pub counts: &'a mut Counts,
+    /// Rows beyond this window are too far ahead.
+    pub window_max: u64,
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Observer {
+    /// An observer that has seen nothing.
+    pub fn new(settings: &Settings) -> Self {
+        let window_ns = nanos(settings.window);
+        Self {
+            watermark: Watermark::new(window_ns, settings.delay.map(nanos)),
+            closing: Closing::new(window_ns, nanos(settings.allowed_lateness)),
+            registry: Registry::new(settings.series_per_tenant_max, settings.series_per_name_max),
+            sources: Sources::default(),
+            topology: Topology::default(),
+            spans: SpanIntake::default(),
+            points: PointIntake::default(),
+            logs: LogIntake::default(),
+            closed: Vec::new(),
+            last_seq: Seq(0),
+            newest: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes all rows of a batch, then closes what they complete.
+    pub fn batch(&mut self, batch: &Batch, seq: Seq) {
+        self.last_seq = seq;
+        let at = batch.arrived_at;
+        let newest = newest_per_resource(batch);
+        let services = self.services(batch, &newest);
+        self.hear(batch, &newest);
+        let leader = self.watermark.leader();
+        if !self.closing.begun {
+            self.limit_history(leader);
+        }
+        let window_max = self.closing.window_of(leader.saturating_add(AHEAD_NS_MAX));
+        let Self { closing, sources, registry, topology, counts, .. } = self;
+        let mut parts = Parts { closing, sources, registry, topology, counts, window_max };
+        match &batch.columns {
+            Columns::Traces(rows) => self.spans.take(&mut parts, &services, rows, at),
+            Columns::Metrics(rows) => self.points.take(&mut parts, &services, (rows, &batch.resources), at),
+            Columns::Logs(rows) => self.logs.take(&mut parts, &services, rows, at),
+        }
+        self.newest = newest.iter().flatten().fold(self.newest, |max, clock| max.max(self.closing.window_of(*clock).min(window_max)));
+        self.watermark.advance();
+        self.close_until(self.watermark.at());
+    }
+
+    /// Before the first closing: nothing older than an hour before the leader begins history.
+    fn limit_history(&mut self, leader: u64) {
+        let oldest = self.closing.window_of(leader.saturating_sub(HISTORY_NS_MAX));
+        if self.closing.next.is_some_and(|next| next < oldest) {
+            self.closing.next = Some(oldest);
+        }
+    }
+
+    /// Numbers of the batch's services; learns hosts and versions.
+    fn services(&mut self, batch: &Batch, newest: &[Option<u64>]) -> Vec<ServiceIndex> {
+        let resources: &Resources = &batch.resources;
+        let mut services = Vec::with_capacity(resources.len());
+        for (row, newest) in newest.iter().enumerate() {
+            let names = &mut self.topology.names;
+            let (namespace, name) = (resources.namespace().value(row), resources.service().value(row));
+            let service = match names.find(&batch.tenant, namespace, name) {
+                Some(known) => known,
+                None if names.len() < SERVICES_MAX => names.service(&batch.tenant, namespace, name),
+                None => {
+                    self.counts.add("geophone_engine_series_overflow_total", "services", 1);
+                    names.service(&batch.tenant, "", "(other)")
+                }
+            };
+            services.push(service);
+            let Some(newest) = *newest else { continue };
+            let known = names.get_mut(service);
+            known.inferred = false;
+            known.clock = known.clock.max(newest);
+            let hosts = &mut self.topology.hosts;
+            let version = resources.version().value(row);
+            if !version.is_empty() {
+                hosts.version(service, (&batch.tenant, name), version, newest);
+            }
+            let sender = resources.hash().value(row);
+            if hosts.wants(sender, newest)
+                && let Some(host) = host_of(resources.attributes().value(row))
+            {
+                hosts.place(&host, service, newest);
+            }
+        }
+        services
+    }
+
+    /// Tells the watermark who has sent what, and how late.
+    fn hear(&mut self, batch: &Batch, newest: &[Option<u64>]) {
+        let is_prompt = !matches!(batch.columns, Columns::Metrics(_));
+        let senders = batch.resources.hash().values();
+        for (sender, clock) in senders.iter().zip(newest).filter_map(|(sender, clock)| clock.map(|clock| (*sender, clock))) {
+            self.watermark.hear(sender, clock, batch.arrived_at, is_prompt);
+        }
+        self.watermark.lead();
+        each_time(batch, |resource, time| {
+            if let Some(sender) = senders.get(resource) {
+                self.watermark.lag(*sender, time, is_prompt);
+            }
+        });
+    }
+
+    /// Time has passed by the wall clock: ends silence, nothing else.
+    pub fn tick(&mut self, at: UnixNanos) {
+        self.watermark.tick(at);
+        self.close_until(self.watermark.at());
+    }
+
+    /// No more will come: closes every window that the newest believed row has completed.
+    pub fn finish(&mut self) {
+        self.close_until(self.watermark.leader().max(self.watermark.at()));
+        self.emit_amended();
+    }
+
+    fn close_until(&mut self, complete_ns: u64) {
+        while let Some(next) = self.closing.next.filter(|next| self.closing.end_of(*next) <= complete_ns) {
+            self.closing.begun = true;
+            if next > self.newest && self.sources.is_empty() {
+                // Nothing is known that could be silent: jump to the end of the silence.
+                self.closing.next = Some(self.closing.window_of(complete_ns).max(next + 1));
+                continue;
+            }
+            self.close(next);
+        }
+    }
+
+    fn close(&mut self, window: u64) {
+        let Self { closing, sources, registry, topology, counts, .. } = self;
+        let mut parts = Parts { closing, sources, registry, topology, counts, window_max: u64::MAX };
+        self.spans.say_peers(&mut parts, window);
+        self.emit_amended();
+        let length_ns = self.closing.length_ns;
+        self.closing.next = Some(window + 1);
+        let settling = self.closing.settled();
+        let mut rows = Vec::new();
+        self.sources.close(settling, &Frame { window, length_ns }, &mut rows);
+        self.closed.push(ClosedWindow { start_ns: window * length_ns, length_ns, amended: false, rows });
+        if let Some(settled) = settling {
+            self.topology.spans.evict(settled.saturating_sub(JOIN_WINDOWS));
+        }
+        let end = self.closing.end_of(window);
+        self.topology.fade(length_ns, end);
+        let gone = self.sources.expire(end, &mut self.registry, &self.topology.names, length_ns);
+        self.forget(&gone);
+    }
+
+    /// Windows that late rows have changed since they were last told.
+    fn emit_amended(&mut self) {
+        let length_ns = self.closing.length_ns;
+        for (window, changed) in std::mem::take(&mut self.closing.dirty) {
+            let mut rows = Vec::new();
+            for source in changed.into_iter().filter_map(|source| self.sources.get(source)) {
+                source.rows(&Frame { window, length_ns }, &mut rows);
+            }
+            if !rows.is_empty() {
+                self.closed.push(ClosedWindow { start_ns: window * length_ns, length_ns, amended: true, rows });
+            }
+        }
+    }
+
+    fn forget(&mut self, gone: &[Gone]) {
+        let (mut edges, mut metrics, mut logs) = (Vec::new(), Vec::new(), Vec::new());
+        for source in gone {
+            match *source {
+                Gone::Operation(index, is_requests) => {
+                    let operation = self.topology.names.operation_mut(index);
+                    *(if is_requests { &mut operation.requests } else { &mut operation.exclusive }) = None;
+                    if operation.requests.is_none() && operation.exclusive.is_none() {
+                        self.topology.names.forget(index);
+                    }
+                }
+                Gone::Edge(key) => edges.push(key),
+                Gone::Metric(key) => metrics.push(key),
+                Gone::Log(key) => logs.push(key),
+            }
+        }
+        self.spans.forget(&edges);
+        self.points.forget(&metrics, &self.sources);
+        self.logs.forget(&logs);
+    }
+
+    /// Windows closed or amended since the last call, in the order they must be scored.
+    pub fn drain(&mut self) -> Vec<ClosedWindow> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Series seen for the first time since the last call; they come before their first row.
+    pub fn new_series(&mut self) -> Vec<(SeriesIndex, Series, StatKind)> {
+        self.registry.take_fresh()
+    }
+
+    /// Series that expired since the last call: no row will come, their state can go.
+    pub fn gone_series(&mut self) -> Vec<SeriesIndex> {
+        self.registry.take_gone()
+    }
+
+    /// No window that ends at or before this will change any more.
+    pub fn settled(&self) -> Option<UnixNanos> {
+        self.closing.settled().map(|window| UnixNanos(self.closing.end_of(window)))
+    }
+
+    /// Counts since the last call.
+    pub fn counts(&mut self) -> Vec<Count> {
+        self.counts.take()
+    }
+
+    /// Who calls whom, and where they run.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Caps that were exceeded.
+    pub fn overflows(&self) -> &[Overflow] {
+        self.registry.overflows()
+    }
+
+    /// Position of the last batch taken.
+    pub fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// Rows up to this event time are taken to be complete.
+    pub fn complete(&self) -> UnixNanos {
+        UnixNanos(self.watermark.at())
+    }
+
+    /// Series there are now.
+    pub fn series(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Spans to ask stacks for: of the minute up to the end of a window, and normal ones from before.
+    /// `None` unless the series is about requests of an operation.
+    pub fn span_samples(&self, series: SeriesIndex, window_end: UnixNanos) -> Option<SpanSamples> {
+        let source = self.sources.of_series(series)?;
+        let Body::Requests(requests) = &source.body else { return None };
+        let until = self.closing.window_of(window_end.0.saturating_sub(1));
+        let samples = requests.samples(until.saturating_sub(self.closing.lag.saturating_sub(1)), until);
+        Some(SpanSamples { service: self.topology.names.get(source.service).name.to_string(), ..samples })
+    }
+}
+
+/// Calls with the resource and time of each row that can be believed.
+fn each_time(batch: &Batch, mut call: impl FnMut(usize, u64)) {
+    let at = batch.arrived_at;
+    match &batch.columns {
+        Columns::Traces(rows) => {
+            let ends = rows.start_ns().values().iter().zip(rows.end_ns().values());
+            for (resource, (start, end)) in rows.resource().values().iter().zip(ends) {
+                if span_flaw(*start, *end, at).is_none() {
+                    call(*resource as usize, *end);
+                }
+            }
+        }
+        Columns::Metrics(rows) => {
+            let times = rows.resource().values().iter().zip(rows.time_ns().values());
+            times.filter(|(_, time)| time_flaw(**time, at).is_none()).for_each(|(resource, time)| call(*resource as usize, *time));
+        }
+        Columns::Logs(rows) => {
+            let times = rows.resource().values().iter().zip(rows.time_ns().values());
+            times.filter(|(_, time)| time_flaw(**time, at).is_none()).for_each(|(resource, time)| call(*resource as usize, *time));
+        }
+    }
+}
+
+/// Newest believable time of each resource's rows.
+fn newest_per_resource(batch: &Batch) -> Vec<Option<u64>> {
+    let mut newest = vec![None; batch.resources.len()];
+    each_time(batch, |resource, time| {
+        if let Some(slot) = newest.get_mut(resource) {
+            *slot = Some(slot.map_or(time, |known: u64| known.max(time)));
+        }
+    });
+    newest
+}

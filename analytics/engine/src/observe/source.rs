@@ -1,0 +1,225 @@
+//! What series are measured by: a source gives one to five of them, with consecutive numbers.
+
+use super::{
+    edge::Edge,
+    logs::LogRate,
+    metric::Metric,
+    requests::{Exclusive, Requests},
+};
+use crate::{
+    cardinality::{Owner, Registry},
+    topology::names::{Names, OperationIndex, ServiceIndex},
+    window::{SeriesIndex, Stat, StatKind, WindowRow},
+};
+use geophone_proto::{anomaly::Exemplar, series::Series};
+use serde::{Deserialize, Serialize};
+
+/// Number of a source, in the order of its series.
+pub type SourceIndex = u32;
+
+/// A service that was silent for so long is gone, its series with it.
+const SERVICE_SILENT_NS: u64 = 900_000_000_000;
+/// A source without a sample for so long is gone, even if its service lives.
+const SOURCE_SILENT_NS: u64 = 6 * 3_600_000_000_000;
+
+/// The window that rows are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// Its number.
+    pub window: u64,
+    /// Its length.
+    pub length_ns: u64,
+}
+
+impl Frame {
+    /// Length in seconds.
+    #[allow(clippy::cast_precision_loss, reason = "at most a minute")]
+    pub fn length_s(&self) -> f64 {
+        self.length_ns as f64 * 1e-9
+    }
+}
+
+/// Writes rows of consecutive series.
+pub fn rows_of<const N: usize>(rows: &mut Vec<WindowRow>, first: SeriesIndex, values: [(Stat, f64, Vec<Exemplar>); N]) {
+    for (series, (stat, shown, exemplars)) in (first..).zip(values) {
+        rows.push(WindowRow { series, stat, shown, exemplars });
+    }
+}
+
+/// The kinds of sources.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// Requests of an operation.
+    Requests(Box<Requests>),
+    /// Time in an operation itself.
+    Exclusive(Exclusive),
+    /// Calls between services.
+    Edge(Edge),
+    /// A metric.
+    Metric(Box<Metric>),
+    /// A log template.
+    Log(LogRate),
+}
+
+/// One source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// Its first series.
+    pub first_series: SeriesIndex,
+    /// How many it has.
+    pub series: u32,
+    /// Whose it is.
+    pub service: ServiceIndex,
+    /// Key under which its makers find it; for operations their number.
+    pub made_for: u128,
+    /// Oldest and newest window with a row.
+    pub seen: (u64, u64),
+    group: Box<str>,
+    /// What it measures.
+    pub body: Body,
+}
+
+/// All sources, by number; those that are gone leave a hole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sources(Vec<Option<Box<Source>>>);
+
+/// What a new source is made of.
+pub struct Plan<'a> {
+    /// Whose it is.
+    pub service: ServiceIndex,
+    /// Where its series are counted: `spans`, `edges`, `logs` or the metric's name.
+    pub group: &'a str,
+    /// Key under which its makers find it.
+    pub made_for: u128,
+    /// Window of its first row.
+    pub window: u64,
+    /// Its series, in the order of its rows.
+    pub series: Vec<(Series, StatKind)>,
+    /// What it measures.
+    pub body: Body,
+}
+
+impl Sources {
+    /// Makes a source and numbers its series.
+    pub fn make(&mut self, registry: &mut Registry, names: &Names, plan: Plan<'_>) -> SourceIndex {
+        let service = names.get(plan.service);
+        let owner = Owner { tenant: &service.tenant, service: &service.name, group: plan.group };
+        let count = u32::try_from(plan.series.len()).unwrap_or(0);
+        let first_series = registry.number(owner, plan.series);
+        let (seen, group) = ((plan.window, plan.window), plan.group.into());
+        let (service, made_for, body) = (plan.service, plan.made_for, plan.body);
+        self.0.push(Some(Box::new(Source { first_series, series: count, service, made_for, seen, group, body })));
+        u32::try_from(self.0.len() - 1).expect("a source has a series, and series are numbered in 32 bits")
+    }
+
+    /// A living source, noted as having a row in this window.
+    pub fn seen(&mut self, source: SourceIndex, window: u64) -> Option<&mut Body> {
+        let source = self.0.get_mut(source as usize)?.as_mut()?;
+        source.seen = (source.seen.0.min(window), source.seen.1.max(window));
+        Some(&mut source.body)
+    }
+
+    /// A living source.
+    pub fn get(&self, source: SourceIndex) -> Option<&Source> {
+        self.0.get(source as usize)?.as_deref()
+    }
+
+    /// The source of a series.
+    pub fn of_series(&self, series: SeriesIndex) -> Option<&Source> {
+        // Holes have no series, so search the living from the left of the partition.
+        let living: Vec<&Source> = self.0.iter().flatten().map(AsRef::as_ref).collect();
+        let at = living.partition_point(|source| source.first_series <= series).checked_sub(1)?;
+        Some(living[at]).filter(|source| series < source.first_series + source.series)
+    }
+
+    /// Settles `settling` and writes the rows of the closing window, in series order.
+    pub fn close(&mut self, settling: Option<u64>, frame: &Frame, rows: &mut Vec<WindowRow>) {
+        for source in self.0.iter_mut().flatten() {
+            if let Some(window) = settling {
+                source.settle(window);
+            }
+            if let Body::Requests(requests) = &mut source.body {
+                requests.close(frame.window);
+            }
+            if source.seen.0 <= frame.window {
+                source.rows(frame, rows);
+            }
+        }
+    }
+
+    /// Drops what has been silent; tells who was dropped.
+    pub fn expire(&mut self, now: u64, registry: &mut Registry, names: &Names, length_ns: u64) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        for slot in &mut self.0 {
+            let is_over = |source: &Source| {
+                let silent_ns = now.saturating_sub((source.seen.1 + 1) * length_ns);
+                let service_silent_ns = match names.get(source.service) {
+                    service if service.inferred => silent_ns,
+                    service => now.saturating_sub(service.clock),
+                };
+                silent_ns > SERVICE_SILENT_NS && (service_silent_ns > SERVICE_SILENT_NS || silent_ns > SOURCE_SILENT_NS)
+            };
+            if let Some(source) = slot.take_if(|source| is_over(source)) {
+                let service = names.get(source.service);
+                let owner = Owner { tenant: &service.tenant, service: &service.name, group: &source.group };
+                registry.release(owner, source.first_series, source.series);
+                gone.push(Gone::of(&source));
+            }
+        }
+        gone
+    }
+
+    /// Numbers of living sources that could still give rows.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+}
+
+/// A source that is gone: its makers forget it.
+#[derive(Clone, Copy, Debug)]
+pub enum Gone {
+    /// Requests or exclusive time of an operation.
+    Operation(OperationIndex, bool),
+    /// An edge.
+    Edge(u128),
+    /// A metric.
+    Metric(u128),
+    /// A log template.
+    Log(u128),
+}
+
+impl Gone {
+    #[allow(clippy::cast_possible_truncation, reason = "operations are numbered in 32 bits")]
+    fn of(source: &Source) -> Self {
+        match source.body {
+            Body::Requests(_) => Self::Operation(source.made_for as u32, true),
+            Body::Exclusive(_) => Self::Operation(source.made_for as u32, false),
+            Body::Edge(_) => Self::Edge(source.made_for),
+            Body::Metric(_) => Self::Metric(source.made_for),
+            Body::Log(_) => Self::Log(source.made_for),
+        }
+    }
+}
+
+impl Source {
+    fn settle(&mut self, window: u64) {
+        match &mut self.body {
+            Body::Requests(requests) => requests.settle(window),
+            Body::Exclusive(exclusive) => exclusive.settle(window),
+            Body::Edge(edge) => edge.settle(window),
+            Body::Metric(metric) => metric.settle(window),
+            Body::Log(log) => log.settle(window),
+        }
+    }
+
+    /// The rows of a window, in series order.
+    pub fn rows(&self, frame: &Frame, rows: &mut Vec<WindowRow>) {
+        match &self.body {
+            Body::Requests(requests) => requests.rows(frame, self.first_series, rows),
+            Body::Exclusive(exclusive) => exclusive.rows(frame, self.first_series, rows),
+            Body::Edge(edge) => edge.rows(frame, self.first_series, rows),
+            Body::Metric(metric) => metric.rows(frame, self.first_series, rows),
+            Body::Log(log) => log.rows(frame, self.first_series, rows),
+        }
+    }
+}

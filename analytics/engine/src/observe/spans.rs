@@ -1,0 +1,324 @@
+//! Spans: which operation each belongs to, what it counts for, and what its joins bring to light.
+//!
+//! Server, consumer, client and producer spans are requests. Internal and unspecified ones are only
+//! where they are their service's entry: without parent, or called from another service. A span
+//! counts at its end; a call at the later of both ends.
+
+use super::{
+    edge::Edge,
+    naming::without_ids,
+    observer::Parts,
+    requests::{Exclusive, Requests},
+    source::{Body, Plan, SourceIndex},
+    sums::LogSample,
+};
+use crate::{
+    cardinality::Owner,
+    hash::{FixedMap, of_parts},
+    time::{Flaw, span_flaw},
+    topology::{
+        join::{Joined, NOBODY, Span, span_key},
+        names::{Operation, OperationIndex, ServiceIndex, operation_key},
+    },
+    window::StatKind,
+};
+use geophone_proto::{
+    columns::{Spans, span_kind_str},
+    ids::{SpanId, TraceId},
+    series::{Series, SeriesKind},
+    stacks::WantedSpan,
+    time::UnixNanos,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const ERROR: u8 = 2;
+const CLIENT: u8 = 3;
+const PRODUCER: u8 = 4;
+/// Kinds below this are requests only as entries.
+const SERVER: u8 = 2;
+const REQUESTS: [(SeriesKind, StatKind); 5] = [
+    (SeriesKind::RequestRate, StatKind::Count),
+    (SeriesKind::ErrorRatio, StatKind::Share),
+    (SeriesKind::DurationP50, StatKind::LogMean),
+    (SeriesKind::DurationP95, StatKind::Share),
+    (SeriesKind::DurationP99, StatKind::Share),
+];
+const EDGE: [(SeriesKind, StatKind); 3] =
+    [(SeriesKind::EdgeRate, StatKind::Count), (SeriesKind::EdgeErrorRatio, StatKind::Share), (SeriesKind::EdgeGap, StatKind::LogMean)];
+
+/// Everything known of spans beside the topology.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SpanIntake {
+    /// Edges by hash of caller, callee and the callee's operation (a peer's: the caller's).
+    edges: FixedMap<u128, SourceIndex>,
+    /// Edges by pair of operations: spares hashing.
+    pairs: FixedMap<(u32, u32), SourceIndex>,
+    #[serde(skip)]
+    joined: Vec<Joined>,
+}
+
+impl SpanIntake {
+    /// Takes the rows of a batch. `services` has one entry per resource.
+    pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], rows: &Spans, at: UnixNanos) {
+        let (starts, ends, resources) = (rows.start_ns().values(), rows.end_ns().values(), rows.resource().values());
+        for row in 0..rows.len() {
+            if let Some(flaw) = span_flaw(starts[row], ends[row], at) {
+                parts.counts.unscored(flaw, 1);
+                continue;
+            }
+            let window = parts.closing.window_of(ends[row]);
+            let Some(service) = services.get(resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
+            self.take_row(parts, *service, rows, row, window);
+        }
+    }
+
+    fn take_row(&mut self, parts: &mut Parts<'_>, service: ServiceIndex, rows: &Spans, row: usize, window: u64) {
+        let (kind, route) = (rows.kind().value(row), rows.route().value(row));
+        let spelt = if route.is_empty() { rows.name().value(row) } else { route };
+        let operation = operation(parts, service, kind, spelt, route.is_empty());
+        let (trace, parent) = (rows.trace_id().value(row), rows.parent_span_id().value(row));
+        let at = WantedSpan {
+            trace_id: TraceId::from_slice(trace).unwrap_or_default(),
+            span_id: SpanId::from_slice(rows.span_id().value(row)).unwrap_or_default(),
+            start: UnixNanos(rows.start_ns().value(row)),
+            end: UnixNanos(rows.end_ns().value(row)),
+        };
+        let failed = rows.status().value(row) == ERROR;
+        let is_root = parent.iter().all(|byte| *byte == 0);
+        let is_joined = parts.topology.spans.keeps(trace);
+        let is_request = kind >= SERVER || is_root || !is_joined && is_mostly_entry(parts, operation);
+        if is_joined && !at.span_id.is_none() {
+            let key = span_key(trace, &at.span_id.0);
+            let parent = if is_root { 0 } else { span_key(trace, parent) };
+            let peer = match rows.peer().value(row) {
+                peer if peer.is_empty() || !matches!(kind, CLIENT | PRODUCER) => NOBODY,
+                peer => peer_service(parts, service, peer),
+            };
+            let span = Span { at: at.clone(), parent, operation, service, kind, failed, peer, window };
+            if !parts.topology.spans.arrive(key, span, &mut self.joined) {
+                parts.counts.unscored(Flaw::Duplicate, 1);
+                return;
+            }
+        }
+        if is_request {
+            count_request(parts, operation, window, &at, failed);
+        }
+        self.take_joined(parts);
+    }
+
+    /// A window is being closed: calls to peers that send no spans are known now.
+    pub fn say_peers(&mut self, parts: &mut Parts<'_>, window: u64) {
+        parts.topology.spans.say_peers(window, &mut self.joined);
+        self.take_joined(parts);
+    }
+
+    fn take_joined(&mut self, parts: &mut Parts<'_>) {
+        let mut joined = std::mem::take(&mut self.joined);
+        for event in joined.drain(..) {
+            match event {
+                Joined::Exclusive { operation, window, taken_back, sample } => put_exclusive(parts, operation, window, taken_back, sample),
+                Joined::Call(call) => {
+                    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+                    parts.topology.call(&call, parts.topology.spans.weight() as f64);
+                    let callee = parts.topology.names.operation(call.callee).service;
+                    self.count_call(parts, (call.caller, call.callee), callee, call.window, |edge, weight| {
+                        edge.add(call.window, weight, call.failed, Some(call.gap));
+                    });
+                }
+                Joined::Peer { caller, peer, window, failed, retract } => {
+                    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+                    let weight = parts.topology.spans.weight() as f64;
+                    parts.topology.call_peer(caller, peer, if retract { -weight } else { weight }, failed);
+                    self.count_call(parts, (caller, u32::MAX - peer), peer, window, |edge, weight| {
+                        if retract { edge.remove(window, weight, failed) } else { edge.add(window, weight, failed, None) }
+                    });
+                }
+                Joined::Entry(span) => {
+                    parts.topology.names.operation_mut(span.operation).entries.0 += 1;
+                    if parts.closing.takes(span.window) {
+                        count_request(parts, span.operation, span.window, &span.at, span.failed);
+                    }
+                }
+                Joined::Inner(operation) => parts.topology.names.operation_mut(operation).entries.1 += 1,
+            }
+        }
+        self.joined = joined;
+    }
+
+    fn count_call(
+        &mut self,
+        parts: &mut Parts<'_>,
+        pair: (OperationIndex, u32),
+        callee: ServiceIndex,
+        window: u64,
+        count: impl FnOnce(&mut Edge, u64),
+    ) {
+        if !parts.closing.takes(window) {
+            return;
+        }
+        let source = match self.pairs.get(&pair) {
+            Some(source) => *source,
+            None => {
+                let source = self.edge(parts, pair, callee, window);
+                self.pairs.insert(pair, source);
+                source
+            }
+        };
+        let weight = parts.topology.spans.weight();
+        if let Some(Body::Edge(edge)) = parts.sources.seen(source, window) {
+            count(edge, weight);
+            parts.closing.touch(window, source);
+        }
+    }
+
+    fn edge(&mut self, parts: &mut Parts<'_>, pair: (OperationIndex, u32), callee: ServiceIndex, window: u64) -> SourceIndex {
+        let names = &parts.topology.names;
+        let caller = names.operation(pair.0).service;
+        let is_peer = pair.1 > u32::MAX / 2;
+        let operation = names.operation(if is_peer { pair.0 } else { pair.1 });
+        let (caller, owner) = (names.get(caller), names.get(callee));
+        let who = Owner { tenant: &owner.tenant, service: &owner.name, group: "edges" };
+        let varying = [("caller", &*caller.name), ("span.name", &*operation.name)];
+        let is_admitted = parts.registry.admit(who, EDGE.len(), &varying, UnixNanos(parts.closing.end_of(window)));
+        let mut labels = BTreeMap::from([("callee".to_owned(), owner.name.to_string())]);
+        let name = if is_admitted && !operation.overflow {
+            labels.insert("caller".to_owned(), caller.name.to_string());
+            if is_peer {
+                labels.insert("inferred".to_owned(), "true".to_owned());
+            }
+            &operation.name
+        } else {
+            parts.counts.add("geophone_engine_series_overflow_total", "edges", 1);
+            labels.insert("overflow".to_owned(), "true".to_owned());
+            "(other)"
+        };
+        add_namespace(&mut labels, &owner.namespace);
+        let kinds = if is_peer { &EDGE[..2] } else { &EDGE[..] };
+        let series: Vec<_> =
+            kinds.iter().map(|(kind, stat)| (Series::new(owner.tenant.clone(), &owner.name, name, *kind, labels.clone()), *stat)).collect();
+        let key = of_parts(u64::from(is_peer), [&series[0].0.key.0.to_le_bytes()[..]]);
+        if let Some(source) = self.edges.get(&key) {
+            return *source;
+        }
+        let body = Body::Edge(Edge::new(is_peer));
+        let plan = Plan { service: callee, group: "edges", made_for: key, window, series, body };
+        let source = parts.sources.make(parts.registry, names, plan);
+        self.edges.insert(key, source);
+        source
+    }
+
+    /// Forgets edges that are gone.
+    pub fn forget(&mut self, keys: &[u128]) {
+        let gone: Vec<SourceIndex> = keys.iter().filter_map(|key| self.edges.remove(key)).collect();
+        if !gone.is_empty() {
+            self.pairs.retain(|_, source| !gone.contains(source));
+        }
+    }
+}
+
+fn is_mostly_entry(parts: &Parts<'_>, operation: OperationIndex) -> bool {
+    let (entries, inner) = parts.topology.names.operation(operation).entries;
+    entries > inner
+}
+
+fn peer_service(parts: &mut Parts<'_>, service: ServiceIndex, peer: &str) -> ServiceIndex {
+    let known = parts.topology.names.get(service);
+    let (tenant, namespace) = (known.tenant.clone(), known.namespace.clone());
+    if let Some(same) = parts.topology.names.find(&tenant, &namespace, peer) {
+        return same;
+    }
+    let owner = Owner { tenant: &tenant, service: "(peers)", group: "edges" };
+    let is_admitted = parts.registry.admit(owner, 0, &[("peer.service", peer)], UnixNanos(0)) && parts.topology.names.len() < SERVICES_MAX;
+    if is_admitted { parts.topology.names.service(&tenant, &namespace, peer) } else { NOBODY }
+}
+
+/// Services kept at most, inferred ones included.
+pub const SERVICES_MAX: usize = 20_000;
+
+/// The operation of a span as it is spelt; new ones are admitted or go to the service's overflow.
+fn operation(parts: &mut Parts<'_>, service: ServiceIndex, kind: u8, spelt: &str, may_have_ids: bool) -> OperationIndex {
+    if let Some(known) = parts.topology.names.operation_of(operation_key(service, kind, spelt)) {
+        return known;
+    }
+    let clean = if may_have_ids { without_ids(spelt) } else { spelt.into() };
+    let key = operation_key(service, kind, &clean);
+    if let Some(known) = parts.topology.names.operation_of(key) {
+        return known;
+    }
+    let names = &parts.topology.names;
+    let known = names.get(service);
+    let owner = Owner { tenant: &known.tenant, service: &known.name, group: "spans" };
+    let make =
+        |name: &str, overflow| Operation { service, name: name.into(), kind, overflow, requests: None, exclusive: None, entries: (0, 0) };
+    if parts.registry.admit(owner, REQUESTS.len() + 1, &[("span.name", &clean)], UnixNanos(0)) {
+        return parts.topology.names.number(key, make(&clean, false));
+    }
+    parts.counts.add("geophone_engine_series_overflow_total", "spans", 1);
+    // No span can be spelt like this: the name of a real one is cut before.
+    let key = operation_key(service, kind, OVERFLOW);
+    match parts.topology.names.operation_of(key) {
+        Some(known) => known,
+        None => parts.topology.names.number(key, make(OVERFLOW, true)),
+    }
+}
+
+const OVERFLOW: &str = "(other)";
+
+fn count_request(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, at: &WantedSpan, failed: bool) {
+    let source = match parts.topology.names.operation(operation).requests {
+        Some(source) => source,
+        None => {
+            let source = make(parts, operation, window, &REQUESTS, Body::Requests(Box::<Requests>::default()));
+            parts.topology.names.operation_mut(operation).requests = Some(source);
+            source
+        }
+    };
+    #[allow(clippy::cast_precision_loss, reason = "a duration needs no more than 53 bits")]
+    let ln_seconds = (at.end.since(at.start).max(1) as f64 * 1e-9).ln();
+    if let Some(Body::Requests(requests)) = parts.sources.seen(source, window) {
+        requests.add(window, at, ln_seconds, failed);
+        parts.closing.touch(window, source);
+    }
+}
+
+fn put_exclusive(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, taken_back: Option<LogSample>, sample: LogSample) {
+    if !parts.closing.takes(window) {
+        return;
+    }
+    let source = match parts.topology.names.operation(operation).exclusive {
+        Some(source) => source,
+        None => {
+            let kinds = [(SeriesKind::ExclusiveTime, StatKind::LogMean)];
+            let source = make(parts, operation, window, &kinds, Body::Exclusive(Exclusive::default()));
+            parts.topology.names.operation_mut(operation).exclusive = Some(source);
+            source
+        }
+    };
+    if let Some(Body::Exclusive(exclusive)) = parts.sources.seen(source, window) {
+        exclusive.put(window, taken_back, sample);
+        parts.closing.touch(window, source);
+    }
+}
+
+fn make(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, kinds: &[(SeriesKind, StatKind)], body: Body) -> SourceIndex {
+    let named = parts.topology.names.operation(operation);
+    let owner = parts.topology.names.get(named.service);
+    let mut labels = BTreeMap::from([("span_kind".to_owned(), span_kind_str(named.kind).to_owned())]);
+    if named.overflow {
+        labels.insert("overflow".to_owned(), "true".to_owned());
+    }
+    add_namespace(&mut labels, &owner.namespace);
+    let series = kinds
+        .iter()
+        .map(|(kind, stat)| (Series::new(owner.tenant.clone(), &owner.name, &named.name, *kind, labels.clone()), *stat))
+        .collect();
+    let plan = Plan { service: named.service, group: "spans", made_for: u128::from(operation), window, series, body };
+    parts.sources.make(parts.registry, &parts.topology.names, plan)
+}
+
+fn add_namespace(labels: &mut BTreeMap<String, String>, namespace: &str) {
+    if !namespace.is_empty() {
+        labels.insert("namespace".to_owned(), namespace.to_owned());
+    }
+}

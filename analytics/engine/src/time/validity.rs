@@ -1,0 +1,81 @@
+//! Which rows have a time that can be windowed. The others are counted by reason, and never move time.
+
+use geophone_proto::time::{SECOND_NS, UnixNanos};
+
+/// How far a row may lie beyond its arrival.
+pub const FUTURE_NS_MAX: u64 = 600 * SECOND_NS;
+
+/// Why a row is not scored: the label `reason` of `geophone_engine_rows_unscored_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flaw {
+    /// No time at all.
+    ZeroTime,
+    /// Beyond arrival + 10 min.
+    FutureTime,
+    /// Ends before it starts.
+    NegativeDuration,
+    /// A value that is no number.
+    NotANumber,
+    /// Later than the allowed lateness.
+    TooLate,
+    /// Hours ahead of everything else that arrives.
+    TooFarAhead,
+    /// The same span again.
+    Duplicate,
+    /// A kind of row that nobody knows.
+    UnknownKind,
+}
+
+impl Flaw {
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ZeroTime => "zero_time",
+            Self::FutureTime => "future_time",
+            Self::NegativeDuration => "negative_duration",
+            Self::NotANumber => "not_a_number",
+            Self::TooLate => "too_late",
+            Self::TooFarAhead => "too_far_ahead",
+            Self::Duplicate => "duplicate",
+            Self::UnknownKind => "unknown_kind",
+        }
+    }
+}
+
+/// What is wrong with a span's times.
+pub const fn span_flaw(start_ns: u64, end_ns: u64, arrived_at: UnixNanos) -> Option<Flaw> {
+    if start_ns == 0 {
+        return Some(Flaw::ZeroTime);
+    }
+    match time_flaw(end_ns, arrived_at) {
+        None if start_ns > end_ns => Some(Flaw::NegativeDuration),
+        flaw => flaw,
+    }
+}
+
+/// What is wrong with a point in time.
+pub const fn time_flaw(at_ns: u64, arrived_at: UnixNanos) -> Option<Flaw> {
+    if at_ns == 0 {
+        Some(Flaw::ZeroTime)
+    } else if at_ns > arrived_at.plus(FUTURE_NS_MAX).0 {
+        Some(Flaw::FutureTime)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flaw_has_its_reason_and_a_sound_span_none() {
+        let at = UnixNanos(1_000 * SECOND_NS);
+        assert_eq!(span_flaw(0, 5, at), Some(Flaw::ZeroTime));
+        assert_eq!(span_flaw(5, 0, at), Some(Flaw::ZeroTime));
+        assert_eq!(span_flaw(6, 5, at), Some(Flaw::NegativeDuration));
+        assert_eq!(span_flaw(5, at.0 + FUTURE_NS_MAX + 1, at), Some(Flaw::FutureTime));
+        assert_eq!(span_flaw(5, u64::MAX, UnixNanos(u64::MAX)), None);
+        assert_eq!(span_flaw(5, 5, at), None);
+    }
+}

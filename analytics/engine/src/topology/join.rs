@@ -1,0 +1,328 @@
+//! Joins spans with their parents, in whatever order they arrive, in bounded memory.
+//!
+//! One table keyed by trace and span id. A span whose parent has not come waits under the parent's
+//! key. Joins compare durations only, so the clocks of two hosts may differ. When the table is full,
+//! only traces whose hash begins with one more zero bit are kept: whole traces, and counts of what is
+//! learned from them are weighed up. Invariant: what a set of spans yields does not depend on their
+//! order while none of them has been evicted.
+
+use super::names::{OperationIndex, ServiceIndex};
+use crate::{hash::FixedMap, observe::sums::LogSample};
+use geophone_proto::stacks::WantedSpan;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Spans kept at most.
+const SPANS_MAX: usize = 60_000;
+/// Children of the same service whose overlap is told exactly; more are added up.
+const NESTED_MAX: usize = 64;
+/// Exclusive times below this are tested as this.
+const EXCLUSIVE_FLOOR_NS: u64 = 10_000;
+/// Gaps below this are tested as this: loopback noise.
+const GAP_FLOOR_NS: u64 = 100_000;
+/// `Span.peer` of spans that name nobody.
+pub const NOBODY: u32 = u32::MAX;
+
+/// A span as the table wants it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Span {
+    /// Ids and times.
+    pub at: WantedSpan,
+    /// Key of the parent's span, 0 for a root.
+    pub parent: u128,
+    /// Its operation.
+    pub operation: OperationIndex,
+    /// Its service.
+    pub service: ServiceIndex,
+    /// OTLP's span kind.
+    pub kind: u8,
+    /// Status error.
+    pub failed: bool,
+    /// Service that it says it calls, or `NOBODY`.
+    pub peer: ServiceIndex,
+    /// Window of its end.
+    pub window: u64,
+}
+
+impl Span {
+    /// Nanoseconds from start to end.
+    pub const fn duration_ns(&self) -> u64 {
+        self.at.end.since(self.at.start)
+    }
+}
+
+/// What joining has brought to light.
+#[derive(Clone, Debug)]
+pub enum Joined {
+    /// Time in an operation and none of its children.
+    Exclusive {
+        /// Whose time.
+        operation: OperationIndex,
+        /// Window of the span's end.
+        window: u64,
+        /// What was said of the same span before.
+        taken_back: Option<LogSample>,
+        /// What is known now.
+        sample: LogSample,
+    },
+    /// A call between services.
+    Call(CallSeen),
+    /// A call to somebody who sends no spans, or its retraction.
+    Peer {
+        /// Calling operation.
+        caller: OperationIndex,
+        /// Who was called.
+        peer: ServiceIndex,
+        /// Window of the caller's end.
+        window: u64,
+        /// The caller says so.
+        failed: bool,
+        /// Takes back what was said: a child has come after all.
+        retract: bool,
+    },
+    /// A span of kind internal or unspecified was called from another service.
+    Entry(Box<Span>),
+    /// A span of kind internal or unspecified was called within its service.
+    Inner(OperationIndex),
+}
+
+/// A call between services.
+#[derive(Clone, Copy, Debug)]
+pub struct CallSeen {
+    /// Calling operation.
+    pub caller: OperationIndex,
+    /// Called operation.
+    pub callee: OperationIndex,
+    /// Window of the later end.
+    pub window: u64,
+    /// Either side says so.
+    pub failed: bool,
+    /// Caller's span minus callee's span.
+    pub gap: LogSample,
+    /// Callee's span.
+    pub callee_ns: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Entry {
+    key: u128,
+    /// `None` while only its children have come.
+    span: Option<Span>,
+    window: u64,
+    waiting: Vec<u32>,
+    remote_ns: u64,
+    nested: Vec<(u64, u64)>,
+    has_remote_child: bool,
+    peer_said: bool,
+    exclusive: Option<LogSample>,
+}
+
+/// The table.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SpanTable {
+    keys: FixedMap<u128, u32>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// Entries to evict, by window.
+    ages: BTreeMap<u64, Vec<u32>>,
+    /// Spans that name a peer, by window: unless a child comes, the peer was called.
+    peers: BTreeMap<u64, Vec<u32>>,
+    /// One trace in 2^this is kept.
+    thinning: u32,
+}
+
+/// Key of a span; never 0.
+pub fn span_key(trace: &[u8], span: &[u8]) -> u128 {
+    let mut bytes = [0u8; 24];
+    bytes[..16].copy_from_slice(trace);
+    bytes[16..].copy_from_slice(span);
+    xxhash_rust::xxh3::xxh3_128(&bytes) | 1
+}
+
+fn trace_hash(trace: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(trace)
+}
+
+impl SpanTable {
+    /// Whether spans of this trace are joined.
+    pub fn keeps(&self, trace: &[u8]) -> bool {
+        self.thinning == 0 || trace_hash(trace) >> (64 - self.thinning) == 0
+    }
+
+    /// How many traces each kept one stands for.
+    pub const fn weight(&self) -> u64 {
+        1 << self.thinning
+    }
+
+    /// Takes a span; false if it is there already. What follows from it goes to `out`.
+    pub fn arrive(&mut self, key: u128, span: Span, out: &mut Vec<Joined>) -> bool {
+        let slot = self.slot(key, span.window);
+        let entry = &mut self.entries[slot as usize];
+        if entry.span.is_some() {
+            return false;
+        }
+        let (parent, window, peer) = (span.parent, span.window, span.peer);
+        let waiting = std::mem::take(&mut entry.waiting);
+        entry.span = Some(span);
+        entry.window = entry.window.max(window);
+        for child in waiting {
+            self.join(child, slot, key, out);
+        }
+        self.book_exclusive(slot, out);
+        if peer != NOBODY && !self.entries[slot as usize].has_remote_child {
+            self.peers.entry(window).or_default().push(slot);
+        }
+        if parent != 0 && parent != key {
+            let above = self.slot(parent, window);
+            let entry = &mut self.entries[above as usize];
+            if entry.span.is_some() {
+                self.join(slot, above, parent, out);
+                self.book_exclusive(above, out);
+            } else {
+                entry.waiting.push(slot);
+                entry.window = entry.window.max(window);
+            }
+        }
+        if self.keys.len() > SPANS_MAX {
+            self.thin();
+        }
+        true
+    }
+
+    fn slot(&mut self, key: u128, window: u64) -> u32 {
+        if let Some(slot) = self.keys.get(&key) {
+            return *slot;
+        }
+        let entry = Entry { key, window, ..Entry::default() };
+        let slot = if let Some(slot) = self.free.pop() {
+            self.entries[slot as usize] = entry;
+            slot
+        } else {
+            self.entries.push(entry);
+            u32::try_from(self.entries.len() - 1).expect("the table is thinned long before 2^32 spans")
+        };
+        self.keys.insert(key, slot);
+        self.ages.entry(window).or_default().push(slot);
+        slot
+    }
+
+    /// Child and parent have both come. The slot of an evicted child may hold another span by now.
+    fn join(&mut self, child: u32, above: u32, parent: u128, out: &mut Vec<Joined>) {
+        let Some(child) = self.entries[child as usize].span.as_ref().filter(|span| span.parent == parent).cloned() else { return };
+        let entry = &mut self.entries[above as usize];
+        let Some(caller) = &entry.span else { return };
+        let crosses = child.service != caller.service;
+        if !crosses && entry.nested.len() < NESTED_MAX {
+            entry.nested.push((child.at.start.0, child.at.end.0));
+        } else {
+            entry.remote_ns = entry.remote_ns.saturating_add(child.duration_ns());
+        }
+        if crosses {
+            let window = child.window.max(caller.window);
+            let is_client = matches!(caller.kind, 3 | 4);
+            let failed = child.failed || is_client && caller.failed;
+            let gap = LogSample::of(caller.duration_ns().saturating_sub(child.duration_ns()), GAP_FLOOR_NS);
+            let (callee, callee_ns) = (child.operation, child.duration_ns());
+            out.push(Joined::Call(CallSeen { caller: caller.operation, callee, window, failed, gap, callee_ns }));
+            entry.has_remote_child = true;
+            if std::mem::take(&mut entry.peer_said) {
+                out.push(peer_of(caller, true));
+            }
+        }
+        if child.kind < 2 {
+            out.push(if crosses { Joined::Entry(Box::new(child)) } else { Joined::Inner(child.operation) });
+        }
+    }
+
+    /// Says how long a span was in none of its children, and takes back what was said before.
+    fn book_exclusive(&mut self, slot: u32, out: &mut Vec<Joined>) {
+        let entry = &mut self.entries[slot as usize];
+        let Some(span) = &entry.span else { return };
+        let busy = union_ns(&mut entry.nested).saturating_add(entry.remote_ns);
+        let sample = LogSample::of(span.duration_ns().saturating_sub(busy), EXCLUSIVE_FLOOR_NS);
+        let taken_back = entry.exclusive.replace(sample);
+        if taken_back != Some(sample) {
+            out.push(Joined::Exclusive { operation: span.operation, window: span.window, taken_back, sample });
+        }
+    }
+
+    /// The window is being closed: spans that name a peer and have no child there called the peer.
+    pub fn say_peers(&mut self, window: u64, out: &mut Vec<Joined>) {
+        let later = self.peers.split_off(&(window + 1));
+        for slot in std::mem::replace(&mut self.peers, later).into_values().flatten() {
+            let entry = &mut self.entries[slot as usize];
+            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && !entry.has_remote_child && !entry.peer_said) {
+                out.push(peer_of(span, false));
+                entry.peer_said = true;
+            }
+        }
+    }
+
+    /// Forgets spans of this and earlier windows; eases thinning when there is room again.
+    pub fn evict(&mut self, window: u64) {
+        let later = self.ages.split_off(&(window + 1));
+        for slot in std::mem::replace(&mut self.ages, later).into_values().flatten() {
+            let entry = &mut self.entries[slot as usize];
+            if entry.key == 0 {
+                continue;
+            }
+            if entry.window > window {
+                self.ages.entry(entry.window).or_default().push(slot);
+                continue;
+            }
+            self.drop_slot(slot);
+        }
+        if self.thinning > 0 && self.keys.len() < SPANS_MAX / 8 {
+            self.thinning -= 1;
+        }
+    }
+
+    fn drop_slot(&mut self, slot: u32) {
+        let entry = std::mem::take(&mut self.entries[slot as usize]);
+        self.keys.remove(&entry.key);
+        self.free.push(slot);
+    }
+
+    /// Keeps half of the traces from here on. Placeholders go, their children stay.
+    fn thin(&mut self) {
+        self.thinning += 1;
+        for slot in 0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX) {
+            let entry = &self.entries[slot as usize];
+            let is_kept = entry.span.as_ref().is_some_and(|span| self.keeps(&span.at.trace_id.0));
+            if entry.key != 0 && !is_kept {
+                self.drop_slot(slot);
+            }
+        }
+        let entries = &self.entries;
+        self.ages.values_mut().for_each(|slots| slots.retain(|slot| entries[*slot as usize].key != 0));
+    }
+
+    /// Spans and awaited parents in the table.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+fn peer_of(span: &Span, retract: bool) -> Joined {
+    Joined::Peer { caller: span.operation, peer: span.peer, window: span.window, failed: span.failed, retract }
+}
+
+/// Length of the union of intervals. Sorts them.
+fn union_ns(intervals: &mut [(u64, u64)]) -> u64 {
+    intervals.sort_unstable();
+    let (mut total, mut reached) = (0, 0);
+    for (start, end) in intervals.iter() {
+        total += end.saturating_sub((*start).max(reached));
+        reached = reached.max(*end);
+    }
+    total
+}
+
+#[cfg(test)]
+#[path = "join_tests.rs"]
+mod tests;
