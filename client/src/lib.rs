@@ -1,8 +1,20 @@
 //! OTLP from the sender's side: requests as values, a client that delivers them, and a simulated
 //! shop that makes realistic ones.
 
+mod answer;
+mod client;
+mod config;
+mod error;
 pub mod json;
+mod queue;
 pub mod request;
+mod retry;
 pub mod shop;
+mod wire;
 
+pub use client::{Client, Exported};
+pub use config::{ClientConfig, Compression, Protocol};
+pub use error::ClientError;
+pub use queue::Queue;
 pub use request::ExportRequest;
+pub use retry::RetryPolicy;

@@ -48,6 +48,15 @@ impl ExportRequest {
         count as u64
     }
 
+    /// Reads protobuf bytes.
+    pub fn decode(signal: Signal, wire: Bytes) -> Result<Self, prost::DecodeError> {
+        match signal {
+            Signal::Traces => ExportTraceServiceRequest::decode(wire).map(Self::Traces),
+            Signal::Metrics => ExportMetricsServiceRequest::decode(wire).map(Self::Metrics),
+            Signal::Logs => ExportLogsServiceRequest::decode(wire).map(Self::Logs),
+        }
+    }
+
     /// The protobuf bytes.
     pub fn encode(&self) -> Bytes {
         match self {

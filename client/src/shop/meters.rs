@@ -80,7 +80,7 @@ impl Meters {
         let memory = service.memory_mib * 1_048_576.0 * (warmth + saw + levels.leak) * (1.0 + 0.006 * draw.normal());
         let mut metrics = vec![
             gauge("process.cpu.utilization", "1", now, cpu),
-            self.sum("process.memory.usage", "By", false, vec![(Vec::new(), memory as i64)], now),
+            metric("process.memory.usage", "By", self.sum(false, vec![(Vec::new(), memory as i64)], now)),
         ];
         if let Some(name) = service.queue {
             self.queue = (0.7 * self.queue + 0.9 + 0.8 * draw.normal()).max(0.0);
@@ -123,7 +123,7 @@ impl Meters {
         }
         let mut metrics = Vec::new();
         if !counts.is_empty() {
-            metrics.push(self.sum("shop.requests", "{request}", true, counts, now));
+            metrics.push(metric("shop.requests", "{request}", self.sum(true, counts, now)));
         }
         for (name, data_points) in [("http.server.request.duration", http), ("rpc.server.call.duration", rpc)] {
             if !data_points.is_empty() {
@@ -147,7 +147,7 @@ impl Meters {
         }
     }
 
-    fn sum(&self, name: &str, unit: &str, is_monotonic: bool, points: Vec<(Vec<KeyValue>, i64)>, now: u64) -> Metric {
+    fn sum(&self, is_monotonic: bool, points: Vec<(Vec<KeyValue>, i64)>, now: u64) -> Data {
         let data_points = points.into_iter().map(|(attributes, value)| NumberDataPoint {
             attributes,
             start_time_unix_nano: self.started_ns,
@@ -155,9 +155,8 @@ impl Meters {
             value: Some(Value::AsInt(value)),
             ..NumberDataPoint::default()
         });
-        let sum =
-            Sum { data_points: data_points.collect(), aggregation_temporality: AggregationTemporality::Cumulative as i32, is_monotonic };
-        metric(name, unit, Data::Sum(sum))
+        let aggregation_temporality = AggregationTemporality::Cumulative as i32;
+        Data::Sum(Sum { data_points: data_points.collect(), aggregation_temporality, is_monotonic })
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     outbox::{Outbox, resource},
     schedule::{Schedule, nanos},
     trouble::Trouble,
+    words::line,
 };
 use crate::request::ExportRequest;
 use geophone_proto::time::{SECOND_NS, UnixNanos};
@@ -173,15 +174,15 @@ impl Shop {
         let now = self.now;
         if self.trouble.deploy_between(service, self.staff[service].deployed_ns, now).is_some() {
             let host = HOSTS[self.floor.host[service]];
+            let instance = self.draw.bits();
             let staff = &mut self.staff[service];
             staff.version[1] += 1;
             staff.version[2] = 0;
-            let instance = self.draw.bits();
             let spec = &SERVICES[service];
             staff.outbox.succeed(resource(spec.name, spec.language, staff.version, instance, host));
             staff.meters = Meters::new(service, now, now);
             let [major, minor, patch] = staff.version;
-            self.log(service, 9, format!("started version {major}.{minor}.{patch} in {:.1} s", 1.5), now, None);
+            staff.outbox.log(line(9, format!("started version {major}.{minor}.{patch} on {host}"), now));
         }
         self.staff[service].deployed_ns = now;
     }

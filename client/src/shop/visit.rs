@@ -33,6 +33,16 @@ struct Served {
     failed: bool,
 }
 
+/// Why a request went well or not.
+#[derive(Clone, Copy)]
+enum Fate {
+    Well,
+    /// It failed of itself.
+    Fails,
+    /// A call to this operation failed, and that could not be survived.
+    Broken(usize),
+}
+
 /// A span in the making.
 struct Draft<'a> {
     place: Place,
@@ -79,36 +89,47 @@ impl Shop {
                 break;
             }
         }
-        let fails = broken.is_none() && self.draw.chance(self.trouble.error_share(operation, start));
-        let failed = fails || broken.is_some();
-        self.finish(operation, (start, at), (place, id), fails, broken);
-        Served { end: at, failed }
+        let fate = match broken {
+            Some(callee) => Fate::Broken(callee),
+            None if self.draw.chance(self.trouble.error_share(operation, start)) => Fate::Fails,
+            None => Fate::Well,
+        };
+        self.finish(operation, (start, at), (place, id), fate);
+        Served { end: at, failed: !matches!(fate, Fate::Well) }
     }
 
     /// Span, counters and log lines of a served request.
-    fn finish(&mut self, operation: usize, span: (u64, u64), at: (Place, [u8; 8]), fails: bool, broken: Option<usize>) {
+    fn finish(&mut self, operation: usize, span: (u64, u64), at: (Place, [u8; 8]), fate: Fate) {
         let spec = &OPERATIONS[operation];
         let ((start, end), (place, id)) = (span, at);
         let seconds = end.saturating_sub(start) as f64 / 1e9;
-        self.staff[spec.service].meters.served(operation, fails || broken.is_some(), seconds);
-        let (mut error, mut events) = (None, Vec::new());
-        if fails {
-            let (kind, sentence) = words::failure(operation, &mut self.draw);
-            events.push(Event {
-                time_unix_nano: end.saturating_sub(50_000),
-                name: "exception".to_owned(),
-                attributes: vec![words::text("exception.type", kind), words::text("exception.message", sentence.as_str())],
-                ..Event::default()
-            });
-            self.log(spec.service, 17, sentence.clone(), end, Some((place.trace, id)));
-            error = Some(sentence);
-        } else if let Some(callee) = broken {
-            let callee = &OPERATIONS[callee];
-            let sentence = format!("call to {} failed: {}", SERVICES[callee.service].name, words::rpc_status(true));
-            self.log(spec.service, 17, format!("{sentence} after {:.0} ms", seconds * 1e3), end, Some((place.trace, id)));
-            error = Some(sentence);
-        } else if let Some(line) = words::info(operation, seconds * 1e3, place.number, &mut self.draw) {
-            self.log(spec.service, 9, line, end, Some((place.trace, id)));
+        self.staff[spec.service].meters.served(operation, !matches!(fate, Fate::Well), seconds);
+        let (mut error, mut events, mut line) = (None, Vec::new(), None);
+        match fate {
+            Fate::Fails => {
+                let (kind, sentence) = words::failure(operation, &mut self.draw);
+                events.push(Event {
+                    time_unix_nano: end.saturating_sub(50_000),
+                    name: "exception".to_owned(),
+                    attributes: vec![words::text("exception.type", kind), words::text("exception.message", sentence.as_str())],
+                    ..Event::default()
+                });
+                line = Some(words::line(17, sentence.clone(), end));
+                error = Some(sentence);
+            }
+            Fate::Broken(callee) => {
+                let sentence = format!("call to {} failed: {}", SERVICES[OPERATIONS[callee].service].name, words::rpc_status(true));
+                line = Some(words::line(17, format!("{sentence} after {:.0} ms", seconds * 1e3), end));
+                error = Some(sentence);
+            }
+            Fate::Well => {
+                let text = words::info(operation, seconds * 1e3, place.number, &mut self.draw);
+                line = text.map(|text| words::line(9, text, end)).or(line);
+            }
+        }
+        if let Some(line) = line {
+            let record = LogRecord { trace_id: place.trace.to_vec(), span_id: id.to_vec(), ..line };
+            self.staff[spec.service].outbox.log(record);
         }
         let attributes = words::server_attributes(spec, error.is_some(), place.number);
         let draft = Draft { place, id, kind: SpanKind::Server, name: spec.name, start, end, failure: error.as_deref() };
@@ -209,25 +230,5 @@ impl Shop {
             status: Some(status.unwrap_or_default()),
             ..Span::default()
         }
-    }
-
-    /// Writes a log line.
-    pub(super) fn log(&mut self, service: usize, severity: i32, line: String, at: u64, of: Option<([u8; 16], [u8; 8])>) {
-        let (trace_id, span_id) = of.map(|(trace, span)| (trace.to_vec(), span.to_vec())).unwrap_or_default();
-        let severity_text = match severity {
-            17.. => "ERROR",
-            13.. => "WARN",
-            _ => "INFO",
-        };
-        self.staff[service].outbox.log(LogRecord {
-            time_unix_nano: at,
-            observed_time_unix_nano: at + 100_000,
-            severity_number: severity,
-            severity_text: severity_text.to_owned(),
-            body: Some(words::body(line)),
-            trace_id,
-            span_id,
-            ..LogRecord::default()
-        });
     }
 }

@@ -4,7 +4,10 @@ use super::{
     draw::Draw,
     floor::{OPERATIONS, Operation, SERVICES, Statement, Way},
 };
-use geophone_proto::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
+use geophone_proto::otlp::{
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    logs::v1::LogRecord,
+};
 
 /// A text attribute.
 pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
@@ -20,9 +23,17 @@ fn pair(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-/// A text value.
-pub(super) fn body(value: String) -> AnyValue {
-    AnyValue { value: Some(Value::StringValue(value)) }
+/// A log record without a trace; severity as OTLP numbers it.
+pub(super) fn line(severity: i32, text: String, at: u64) -> LogRecord {
+    let severity_text = if severity >= 17 { "ERROR" } else { "INFO" };
+    LogRecord {
+        time_unix_nano: at,
+        observed_time_unix_nano: at + 100_000,
+        severity_number: severity,
+        severity_text: severity_text.to_owned(),
+        body: Some(AnyValue { value: Some(Value::StringValue(text)) }),
+        ..LogRecord::default()
+    }
 }
 
 /// HTTP status of an answer.
