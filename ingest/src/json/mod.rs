@@ -1,18 +1,13 @@
-//! OTLP/JSON to wire bytes.
+//! OTLP/JSON to wire bytes, so that one walk serves both encodings.
+//!
+//! Rules: names in lowerCamelCase, unknown ones ignored; ids in hex of either case; enums as numbers
+//! only; 64-bit integers as text or number; other bytes in base64; one document and nothing after it.
 
-/// Why.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("malformed OTLP/JSON: {0}")]
-pub struct JsonError(pub(crate) String);
+#[cfg(test)]
+mod tests;
+mod text;
+mod transcode;
 
-impl JsonError {
-    /// What it asks of the sender.
-    pub const fn class(&self) -> geophone_proto::Class {
-        geophone_proto::Class::Reject
-    }
-}
-
-/// Placeholder.
-pub fn json_to_wire(_: geophone_proto::Signal, _: &[u8]) -> Result<bytes::Bytes, JsonError> {
-    Err(JsonError("OTLP/JSON is not read yet".into()))
-}
+#[cfg(test)]
+pub(crate) use text::from_base64;
+pub use transcode::{JsonError, json_to_wire};

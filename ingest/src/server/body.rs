@@ -8,14 +8,10 @@ use super::{
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// A body of unknown length starts with this share of the budget; more as it comes.
 pub(crate) const FIRST_SHARE_BYTES: usize = 16 << 10;
-/// Time until the next piece, and for all of it.
-const PIECE_TIME: Duration = Duration::from_secs(10);
-const WHOLE_TIME: Duration = Duration::from_secs(60);
 
 /// Bytes read so far, of a body or of a gRPC stream.
 pub(crate) struct Intake<'r> {
@@ -35,7 +31,7 @@ impl<'r> Intake<'r> {
     /// Takes a share of the budget before anything is read.
     pub(crate) fn open(reception: &'r Reception, share_bytes: usize) -> Result<Self, Refusal> {
         let permit = reception.budget.permit(share_bytes).map_err(|over| over_budget(over, &reception.pressure))?;
-        Ok(Self { reception, permit, pieces: Pieces::One(Bytes::new()), deadline: Instant::now() + WHOLE_TIME })
+        Ok(Self { reception, permit, pieces: Pieces::One(Bytes::new()), deadline: Instant::now() + reception.patience.whole_body })
     }
 
     /// Bytes read so far.
@@ -52,7 +48,7 @@ impl<'r> Intake<'r> {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let deadline = self.deadline.min(Instant::now() + PIECE_TIME);
+        let deadline = self.deadline.min(Instant::now() + self.reception.patience.piece);
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| Refusal::slow())?;
         let Some(frame) = frame else { return Ok(false) };
         let frame = frame.map_err(|error| Refusal::malformed(format!("the body broke off: {error}")))?;

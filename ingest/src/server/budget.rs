@@ -28,6 +28,7 @@ impl Budget {
     }
 
     /// Bytes held by open requests.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

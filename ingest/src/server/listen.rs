@@ -1,6 +1,15 @@
 //! Listening: sockets, connections, stopping.
 
-use super::{budget::Budget, grpc, pressure::Pressure, receipt::Arrival, reception::Reception, reply::Reply, tasks, throttle::Throttle};
+use super::{
+    budget::Budget,
+    grpc,
+    pressure::Pressure,
+    receipt::Arrival,
+    reception::{Patience, Reception},
+    reply::Reply,
+    tasks,
+    throttle::Throttle,
+};
 use crate::error::IngestError;
 use geophone_proto::{Transport, seam::Clock};
 use http::{Request, Response};
@@ -25,15 +34,9 @@ use tokio::{
     time::sleep,
 };
 
-/// Time for the head of a request on HTTP/1.1.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// A connection without any request is closed after this.
-const SILENT_TIME: Duration = Duration::from_secs(60);
 /// An idle HTTP/2 peer is asked for a sign of life so often, and given up after so long.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIME: Duration = Duration::from_secs(20);
-/// Open requests may take this long to finish after `stop`.
-const STOP_TIME: Duration = Duration::from_secs(20);
 /// Requests at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 256;
 /// Flow-control windows: what one stream and one connection may send ahead.
@@ -103,10 +106,21 @@ pub async fn serve(
     sink: mpsc::Sender<Arrival>,
     stop: watch::Receiver<bool>,
 ) -> Result<Listening, IngestError> {
+    serve_with(config, Patience::default(), (clock, sink), stop).await
+}
+
+/// `serve` with another patience, for tests.
+pub(crate) async fn serve_with(
+    config: Config,
+    patience: Patience,
+    (clock, sink): (Arc<dyn Clock>, mpsc::Sender<Arrival>),
+    stop: watch::Receiver<bool>,
+) -> Result<Listening, IngestError> {
     let (throttle, pressure) = (Throttle::default(), Pressure::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let reception = Arc::new(Reception {
         request_bytes_max: config.request_bytes_max,
+        patience,
         budget: Budget::new(config.budget_bytes),
         pressure: pressure.clone(),
         throttle: throttle.clone(),
@@ -174,7 +188,7 @@ impl Door {
             }
         }
         drop(listener);
-        let finished = tokio::time::timeout(STOP_TIME, async { while connections.join_next().await.is_some() {} }).await;
+        let finished = tokio::time::timeout(self.reception.patience.stop, async { while connections.join_next().await.is_some() {} }).await;
         if finished.is_err() {
             tracing::warn!(open = connections.len(), "requests were still open when the time to stop was over");
         }
@@ -185,6 +199,7 @@ async fn connection(stream: TcpStream, reception: Arc<Reception>, transport: Tra
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay cannot be set");
     }
+    let patience = reception.patience;
     let spoke = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&spoke);
     let service = service_fn(move |request| {
@@ -192,10 +207,10 @@ async fn connection(stream: TcpStream, reception: Arc<Reception>, transport: Tra
         let reception = Arc::clone(&reception);
         async move { Ok::<_, Infallible>(answer(&reception, transport, request).await) }
     });
-    let builder = protocols();
+    let builder = protocols(patience.head);
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
-    let silent = sleep(SILENT_TIME);
+    let silent = sleep(patience.silence);
     tokio::pin!(silent);
     let mut is_stopping = false;
     let mut is_watched = true;
@@ -223,9 +238,9 @@ async fn connection(stream: TcpStream, reception: Arc<Reception>, transport: Tra
     }
 }
 
-fn protocols() -> auto::Builder<TokioExecutor> {
+fn protocols(head_time: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_time);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -15,6 +15,8 @@ mod reply;
 mod status;
 mod tally;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 pub use listen::{Config, Listening, serve};

@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use geophone_proto::{Columns, Signal, Tenant, Transport, UnixNanos, record::Export, seam::Clock};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Bodies up to this size are decoded where they were read, if not compressed; larger ones would
@@ -25,9 +25,32 @@ const INLINE_BYTES_MAX: usize = 128 << 10;
 /// The same for compressed bodies, which may grow a thousandfold.
 const INLINE_PACKED_BYTES_MAX: usize = 2 << 10;
 
+/// How long senders are waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// The head of a request on HTTP/1.1.
+    pub(crate) head: Duration,
+    /// The next piece of a body.
+    pub(crate) piece: Duration,
+    /// All of a body.
+    pub(crate) whole_body: Duration,
+    /// The first request of a connection.
+    pub(crate) silence: Duration,
+    /// Open requests after `stop`.
+    pub(crate) stop: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let [head, piece, whole_body, silence, stop] = [10, 10, 60, 60, 20].map(Duration::from_secs);
+        Self { head, piece, whole_body, silence, stop }
+    }
+}
+
 /// Everything that answering a request needs.
 pub(crate) struct Reception {
     pub(crate) request_bytes_max: usize,
+    pub(crate) patience: Patience,
     pub(crate) budget: Budget,
     pub(crate) pressure: Pressure,
     pub(crate) throttle: Throttle,
