@@ -15,7 +15,7 @@ const KEPT: usize = 4096;
 /// Survival probabilities of the empirical part, from the median on.
 const SURVIVAL: [f64; 8] = [0.5, 0.35, 0.25, 0.15, 0.1, 0.06, 0.035, 0.02];
 /// Excesses of a typical series: mean of an exponential in `-log10 p`, and the weight of that belief.
-const EXCESS: (f64, f64) = (std::f64::consts::LOG10_E, 20.0);
+const EXCESS: (f64, f64) = (std::f64::consts::LOG10_E, 30.0);
 
 /// What a cohort's scores look like.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,11 @@ impl Fit {
         let at = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
         let quantiles = SURVIVAL.map(|p| at(1.0 - p));
         let threshold = quantiles[SURVIVAL.len() - 1];
-        let spread = (threshold - quantiles[0]).max(1e-6);
+        let spread = threshold - quantiles[0];
+        if spread <= 0.0 {
+            // All alike so far: says nothing about tails.
+            return Self::default();
+        }
         let excess = |p: f64| at(1.0 - SURVIVAL[SURVIVAL.len() - 1] * p) - threshold;
         let (half, quarter) = (excess(0.5), excess(0.25));
         let n = sorted.len() as f64 * SURVIVAL[SURVIVAL.len() - 1];
@@ -125,71 +129,89 @@ impl Own {
         self.place = (self.place + if above { 0.9 * step } else { -0.1 * step }).clamp(0.5, 3.0);
         self.run = if above { self.run + 1.0 } else { 0.0 };
         if above {
-            // A long run is one event, not many.
-            let weight = 1.0 / (1.0 + self.run / 3.0);
+            // A long run is one event, not many; and no event counts for more than a few usual ones.
+            let weight = 1.0 / (1.0 + self.run * self.run / 4.0);
             let keep = 1.0 - weight / 400.0;
-            self.excess = (self.excess.0 * keep + weight * (level - self.place).clamp(0.0, 3.0), self.excess.1 * keep + weight);
+            let most = 2.5 * self.stretch() * EXCESS.0;
+            self.excess = (self.excess.0 * keep + weight * 1.09 * (level - self.place).clamp(0.0, most), self.excess.1 * keep + weight);
         }
     }
 }
 
+/// What is calibrated: the model's raw score, and the normal level of the largest deviation. Their mean
+/// beats each: the one knows shapes, the other how fast true tails fall.
+pub(crate) const VOICES: usize = 2;
+
 /// How one window's scores were read, kept with it so that late rows are read the same way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reading {
-    fits: [Fit; 4],
+    fits: [[Fit; 4]; VOICES],
     /// Place and stretch of each series.
-    own: Vec<(f32, f32)>,
+    own: Vec<[(f32, f32); VOICES]>,
 }
 
 impl Reading {
-    /// `-log10` of the probability of this score in this series. `prior` stands in while the cohort is new.
-    pub(crate) fn level(&self, row: usize, kind: StatKind, raw: f32, prior: f64) -> f64 {
-        let cohort = cohort_level(&self.fits[slot(kind)], raw, prior);
-        let (place, stretch) = self.own.get(row).map_or((1.0, 1.0), |own| (f64::from(own.0), f64::from(own.1)));
-        if cohort <= place { cohort / place } else { 1.0 + (cohort - place) / stretch }
+    /// `-log10` of the probability of this score in this series; `normal` = its `normal_level`.
+    pub(crate) fn level(&self, row: usize, kind: StatKind, raw: f32, normal: f64) -> f64 {
+        let own = self.own.get(row).copied().unwrap_or([(1.0, 1.0); VOICES]);
+        let voices = [f64::from(raw), normal];
+        let sum: f64 = (0..VOICES)
+            .map(|voice| {
+                let cohort = cohort_level(&self.fits[voice][slot(kind)], voices[voice], normal);
+                let (place, stretch) = (f64::from(own[voice].0), f64::from(own[voice].1));
+                if cohort <= place { cohort / place } else { 1.0 + (cohort - place) / stretch }
+            })
+            .sum();
+        sum / VOICES as f64
     }
 
     /// Adds series that came later.
     pub(crate) fn resize(&mut self, rows: usize) {
-        self.own.resize(rows, (1.0, 1.0));
+        self.own.resize(rows, [(1.0, 1.0); VOICES]);
     }
 }
 
-fn cohort_level(fit: &Fit, raw: f32, prior: f64) -> f64 {
+/// The cohort's word; `normal` stands in while the cohort is new, and bounds what it may claim.
+fn cohort_level(fit: &Fit, value: f64, normal: f64) -> f64 {
+    if fit.n == 0.0 {
+        return normal;
+    }
     let weight = fit.n / (fit.n + 300.0);
-    if fit.n > 0.0 { (1.0 - weight) * prior + weight * fit.level(f64::from(raw)) } else { prior }
+    (1.0 - weight) * normal + weight * fit.level(value).min(2.0 * normal + 4.0)
 }
 
 /// All cohorts and series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Calibration {
-    cohorts: [Cohort; 4],
-    own: Vec<Own>,
+    cohorts: [[Cohort; 4]; VOICES],
+    own: Vec<[Own; VOICES]>,
 }
 
 impl Calibration {
     pub(crate) fn resize(&mut self, rows: usize) {
-        self.own.resize(rows, Own::default());
+        self.own.resize(rows, <[Own; VOICES]>::default());
     }
 
     /// How scores are read from now on.
     pub(crate) fn reading(&self) -> Reading {
         Reading {
-            fits: [0, 1, 2, 3].map(|cohort: usize| self.cohorts[cohort].fit.clone()),
-            own: self.own.iter().map(|own| (own.place as f32, own.stretch() as f32)).collect(),
+            fits: std::array::from_fn(|voice| std::array::from_fn(|cohort| self.cohorts[voice][cohort].fit.clone())),
+            own: self.own.iter().map(|own| own.map(|own| (own.place as f32, own.stretch() as f32))).collect(),
         }
     }
 
     /// Takes a settled score.
-    pub(crate) fn learn(&mut self, row: usize, kind: StatKind, raw: f32, prior: f64) {
-        let cohort = &mut self.cohorts[slot(kind)];
-        self.own[row].learn(cohort_level(&cohort.fit, raw, prior));
-        cohort.learn(raw);
+    pub(crate) fn learn(&mut self, row: usize, kind: StatKind, raw: f32, normal: f64) {
+        for (voice, value) in [f64::from(raw), normal].into_iter().enumerate() {
+            let cohort = &mut self.cohorts[voice][slot(kind)];
+            self.own[row][voice].learn(cohort_level(&cohort.fit, value, normal));
+            cohort.learn(value as f32);
+        }
     }
 
-    /// Share of trust in the cohort of this kind.
+    /// Whether the cohort of this kind has been seen enough.
     pub(crate) fn is_known(&self, kind: StatKind) -> bool {
-        self.cohorts[slot(kind)].fit.n >= 300.0
+        self.cohorts[0][slot(kind)].fit.n >= 300.0
     }
 }
 
@@ -217,8 +239,8 @@ pub(crate) fn score_of(level: f64) -> f32 {
 /// The level whose false openings match the budget: `alerts_per_week` over `series` series. A window's
 /// score shares most of its samples with its neighbours', so about `TOGETHER` exceed together.
 pub(crate) fn level_of_budget(alerts_per_week: f64, series: usize, window_ns: u64) -> f64 {
-    const TOGETHER: f64 = 6.0;
+    const TOGETHER: f64 = 20.0;
     let windows_per_week = 7.0 * 86_400e9 / window_ns.max(1) as f64;
     let p = alerts_per_week.max(1e-3) * TOGETHER / (windows_per_week * series.max(20) as f64);
-    (-p.log10()).clamp(3.5, 8.0)
+    (-p.log10()).clamp(3.5, 8.0) - std::env::var("OFF").ok().and_then(|o| o.parse::<f64>().ok()).unwrap_or(0.0)
 }

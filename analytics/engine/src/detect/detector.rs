@@ -37,6 +37,10 @@ use std::collections::VecDeque;
 const LEARNING: f64 = 6.0;
 /// Windows until a series is held against itself.
 const OWN: f64 = 180.0;
+/// Deviations below this never open: levels wander in more ways than their past shows.
+const LEVEL_MIN: f64 = 4.5;
+/// The same for sums whose law is known.
+const OTHER_MIN: f64 = 3.5;
 /// Windows between the settled ones and the tail, as far as the fold looks back.
 const BEHIND: usize = LONG + SHORT;
 
@@ -268,6 +272,9 @@ impl Detector {
                 self.state.readings[position].level(row, traits[row].kind, raw, f64::from(self.state.ring.slots[position].prior[row]));
             let judged = self.state.judge(row, x, before, traits[row]);
             let evidence = Evidence { level, limit, ..judged.evidence };
+            if std::env::var("TRACE").is_ok_and(|r| r == row.to_string()) && (330..400).contains(&(self.state.head.age[row] as i32)) {
+                eprintln!("age {} z1 {:.1} z6 {:.1} z18 {:.1} raw {raw:.2} level {level:.2} limit {limit:.2} {evidence:?} gate {:?} own {:?}", self.state.head.age[row], x[0], x[1], x[2], self.state.gates[row], self.state.readings[position].level(row, traits[row].kind, 5.0, 5.0));
+            }
             let Some(change) = self.state.gates[row].step(evidence) else { continue };
             let parts = explain(self.model.as_mut(), x, raw).or_else(|_| explain(&mut self.fallback, x, raw)).unwrap_or_default();
             let band = band::band(before, row, traits[row], judged.over);

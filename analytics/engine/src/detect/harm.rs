@@ -6,7 +6,7 @@ use geophone_proto::series::SeriesKind;
 /// woken for, but very large such changes still count.
 pub(crate) const fn sides(kind: SeriesKind) -> (f64, f64) {
     match kind {
-        SeriesKind::RequestRate | SeriesKind::EdgeRate => (0.4, 1.0),
+        SeriesKind::RequestRate | SeriesKind::EdgeRate => (0.25, 1.0),
         SeriesKind::ErrorRatio
         | SeriesKind::EdgeErrorRatio
         | SeriesKind::DurationP50

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Calm windows until it closes.
 const CALM: u32 = 6;
-/// Evidence until it opens: three strong windows, four clear ones, or more weaker ones.
+/// Evidence until it opens: three strong windows, five clear ones, or more weaker ones.
 const ENOUGH: f64 = 3.0;
 /// How much of the level of the last about 150 windows a new anomaly must reach.
 const FRESH: f64 = 0.75;
@@ -54,12 +54,8 @@ impl Gate {
         if self.is_open {
             return Some(self.step_open(now));
         }
-        let gain = match now.level - now.limit {
-            over if over >= 2.0 => 1.25,
-            over if over >= 0.0 => 0.8,
-            over if over >= -1.0 => 0.4,
-            _ => -1.0,
-        };
+        let over = now.level - now.limit;
+        let gain = if over >= -1.0 { (0.7 + 0.3 * over).min(1.4) } else { -1.0 };
         let counts = now.is_live && now.is_fresh && exceeds_past && !now.is_small;
         let gain = if counts { gain } else { f64::min(gain, 0.0) - 0.25 };
         self.evidence = (self.evidence + gain).max(0.0);

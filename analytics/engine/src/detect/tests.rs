@@ -68,7 +68,7 @@ fn measure() {
         ("blip 30 s x3 10%", Event { slower: 3.0, errors: 0.1, ..Event::NONE }),
     ];
     for warm in [360usize, 60] {
-        for (name, event) in &events {
+        for (name, event) in events.iter().filter(|(name, _)| std::env::var("ONLY").map_or(true, |only| name.contains(&only))) {
             let length = match *name {
                 name if name.starts_with("blip 10") => 1,
                 name if name.starts_with("blip 20") => 2,
@@ -85,6 +85,8 @@ fn measure() {
                     flags.iter().filter(|(t, f)| f.series / 4 == op && *t >= warm && *t < warm + 60).map(|(t, _)| t - warm + 1).min()
                 })
                 .collect();
+            let missed: Vec<(usize, f64, f64)> = (0..30usize).filter(|&op| !flags.iter().any(|(t, f)| f.series as usize / 4 == op && *t >= warm && *t < warm + 60)).map(|op| (op, operations[op].rate, operations[op].error_share)).collect();
+            if std::env::var("ONLY").is_ok() { eprintln!("missed {missed:.4?}"); }
             delays.sort_unstable();
             let median = delays.get(delays.len() / 2);
             let minute = delays.iter().filter(|d| **d <= 6).count();
