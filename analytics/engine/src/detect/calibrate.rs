@@ -242,5 +242,5 @@ pub(crate) fn level_of_budget(alerts_per_week: f64, series: usize, window_ns: u6
     const TOGETHER: f64 = 20.0;
     let windows_per_week = 7.0 * 86_400e9 / window_ns.max(1) as f64;
     let p = alerts_per_week.max(1e-3) * TOGETHER / (windows_per_week * series.max(20) as f64);
-    (-p.log10()).clamp(3.5, 8.0) - std::env::var("OFF").ok().and_then(|o| o.parse::<f64>().ok()).unwrap_or(0.0)
+    (-p.log10()).clamp(3.5, 8.0)
 }

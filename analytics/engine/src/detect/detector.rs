@@ -272,10 +272,7 @@ impl Detector {
                 self.state.readings[position].level(row, traits[row].kind, raw, f64::from(self.state.ring.slots[position].prior[row]));
             let judged = self.state.judge(row, x, before, traits[row]);
             let evidence = Evidence { level, limit, ..judged.evidence };
-            if std::env::var("TRACE").is_ok_and(|r| r == row.to_string()) && (330..400).contains(&(self.state.head.age[row] as i32)) {
-                eprintln!("age {} z1 {:.1} z6 {:.1} z18 {:.1} raw {raw:.2} level {level:.2} limit {limit:.2} {evidence:?} gate {:?} own {:?}", self.state.head.age[row], x[0], x[1], x[2], self.state.gates[row], self.state.readings[position].level(row, traits[row].kind, 5.0, 5.0));
-            }
-            let Some(change) = self.state.gates[row].step(evidence) else { continue };
+            let Some(change) = self.state.gates[row].step(evidence, self.state.window_ns) else { continue };
             let parts = explain(self.model.as_mut(), x, raw).or_else(|_| explain(&mut self.fallback, x, raw)).unwrap_or_default();
             let band = band::band(before, row, traits[row], judged.over);
             scored.flags.push(Flag {
@@ -384,8 +381,9 @@ impl DetectorSnapshot {
         let position = self.ring.slots.len() - 1;
         let spans = [(1, Z_1, head.u[row]), (SHORT, Z_6, head.z_6[row]), (LONG, Z_18, head.z_18[row])];
         let damped = |feature: usize| f64::from(x[feature].abs());
-        // On a tie the shorter span, which is nearer to now.
-        let best = spans.into_iter().rev().fold(spans[2], |best, span| if damped(span.1) >= damped(best.1) { span } else { best });
+        // The shortest span that says nearly as much as the strongest: nearest to now, least diluted.
+        let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
+        let best = spans.into_iter().find(|span| damped(span.1) >= 0.75 * most).unwrap_or(spans[2]);
         let z = best.2;
         let over = self.ring.span(position, best.0, row, (its.kind, age));
         let known = Reference { centre: before.centre[row], spread: before.spread[row], mass: before.mass[row] };
@@ -398,8 +396,13 @@ impl DetectorSnapshot {
             StatKind::Level => over.present >= 1.0,
         };
         let recent = (head.recent_6[row] * z.signum()).max(head.recent_1[row] * z.signum());
-        let evidence =
-            Evidence { level: 0.0, limit: 0.0, is_live: live >= 1.0 && is_enough, is_fresh: recent >= 2.5, is_small: damped(best.1) < 3.5 };
+        let evidence = Evidence {
+            level: 0.0,
+            limit: 0.0,
+            is_live: live >= 1.0 && is_enough,
+            is_fresh: recent >= 2.5,
+            is_small: most < if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN },
+        };
         Judged { z, over, evidence }
     }
 

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 /// Calm windows until it closes.
 const CALM: u32 = 6;
-/// Evidence until it opens: three strong windows, five clear ones, or more weaker ones.
+/// Evidence until it opens, at 10 s a window: three strong windows, five clear ones, or more weaker ones.
 const ENOUGH: f64 = 3.0;
-/// How much of the level of the last about 150 windows a new anomaly must reach.
-const FRESH: f64 = 0.75;
+/// One clear window is enough from this length on: it holds as much as three short ones.
+const LONG_WINDOW_NS: f64 = 30e9;
+/// How much of the level of the last about 100 windows a new anomaly must reach.
+const FRESH: f64 = 0.7;
 
 /// One window of one series, as far as opening and closing need it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,11 +48,11 @@ pub(crate) enum Change {
 }
 
 impl Gate {
-    /// Takes the next window.
-    pub(crate) fn step(&mut self, now: Evidence) -> Option<Change> {
+    /// Takes the next window of this length.
+    pub(crate) fn step(&mut self, now: Evidence, window_ns: u64) -> Option<Change> {
         let exceeds_past = now.level >= FRESH * self.peak;
-        // The past forgets 1 % a window, and only learns what is not part of what is being judged.
-        self.peak *= 0.99;
+        // The past forgets 1.5 % a window, and only learns what is not part of what is being judged.
+        self.peak *= 0.985;
         if self.is_open {
             return Some(self.step_open(now));
         }
@@ -65,7 +67,8 @@ impl Gate {
         } else {
             self.recent_peak = self.recent_peak.max(now.level);
         }
-        if self.evidence < ENOUGH || !counts || now.level < now.limit - 1.0 {
+        let enough = ENOUGH * (LONG_WINDOW_NS / 3.0 / window_ns as f64).clamp(0.3, 1.0);
+        if self.evidence < enough || !counts || now.level < now.limit - 1.0 {
             return None;
         }
         self.is_open = true;

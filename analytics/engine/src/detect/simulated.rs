@@ -66,7 +66,7 @@ impl Event {
 /// One operation: rate, errors, durations, and a gauge of its process.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
-    dice: Dice,
+    pub(crate) dice: Dice,
     /// Spans a window.
     pub(crate) rate: f64,
     pub(crate) error_share: f64,
@@ -74,8 +74,8 @@ pub(crate) struct Operation {
     /// Windows a day, and its amplitude.
     pub(crate) day: (f64, f64),
     pub(crate) event: Event,
-    gauge: f64,
-    drift: f64,
+    pub(crate) gauge: f64,
+    pub(crate) drift: f64,
     /// Of the gauge, from window to window.
     pub(crate) memory: f64,
 }
