@@ -64,7 +64,9 @@ impl<'r> Intake<'r> {
             return Err(Refusal::too_large(self.reception.request_bytes_max));
         }
         if len > self.permit.bytes() {
-            self.reserve(len.saturating_mul(2).min(bytes_max))?;
+            // Ahead where there is room, else just what came.
+            let ahead = self.permit.grow_to(len.saturating_mul(2).min(bytes_max));
+            ahead.or_else(|_| self.reserve(len))?;
         }
         match &mut self.pieces {
             Pieces::One(first) if first.is_empty() => *first = piece,

@@ -15,11 +15,13 @@ pub(crate) struct Budget {
     bytes_max: usize,
 }
 
-/// Over budget: the request needs this many bytes more than are free.
+/// The request does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OverBudget {
-    /// Bytes that must be given back first.
-    pub(crate) missing: usize,
+pub(crate) enum OverBudget {
+    /// Until others give back so many bytes.
+    Missing(usize),
+    /// Ever: it needs more than the whole budget of so many bytes.
+    Never(usize),
 }
 
 impl Budget {
@@ -58,10 +60,13 @@ impl Permit {
     pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), OverBudget> {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return Ok(()) };
         let max = self.budget.bytes_max;
+        if bytes > max {
+            return Err(OverBudget::Never(max));
+        }
         self.budget
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| used.checked_add(more).filter(|used| *used <= max))
-            .map_err(|used| OverBudget { missing: used.saturating_add(more).saturating_sub(max) })?;
+            .map_err(|used| OverBudget::Missing(used.saturating_add(more).saturating_sub(max)))?;
         self.bytes = bytes;
         metrics::gauge!("geophone_open_bytes").increment(as_f64(more));
         Ok(())
@@ -88,9 +93,9 @@ mod tests {
     fn what_is_dropped_is_free_again_and_nothing_is_held_twice() {
         let budget = Budget::new(100);
         let mut first = budget.permit(60).expect("the budget is empty");
-        assert_eq!(budget.permit(50).err(), Some(OverBudget { missing: 10 }));
+        assert_eq!(budget.permit(50).err(), Some(OverBudget::Missing(10)));
         first.grow_to(90).expect("30 more fit");
-        assert_eq!(first.grow_to(101), Err(OverBudget { missing: 1 }));
+        assert_eq!(first.grow_to(101), Err(OverBudget::Never(100)));
         first.grow_to(10).expect("shrinking is no growth");
         assert_eq!((first.bytes(), budget.used()), (90, 90));
         drop(first);

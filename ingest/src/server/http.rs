@@ -13,7 +13,7 @@ use bytes::Bytes;
 use geophone_proto::{Signal, Transport};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER},
 };
 use http_body::Body;
 
@@ -32,7 +32,9 @@ impl Reception {
         match self.http_export(&head, &mut body).await {
             Ok((signal, rejected)) => success(signal, is_json, &rejected),
             Err(refusal) => {
-                if head.version < Version::HTTP_2 && !body.is_end_stream() {
+                // Who asks before sending must not be told to go on.
+                let asks_first = head.headers.contains_key(EXPECT);
+                if head.version < Version::HTTP_2 && !body.is_end_stream() && !asks_first {
                     tasks::linger(body);
                 }
                 count_refusal(Transport::Http, &refusal);

@@ -119,7 +119,7 @@ pub(crate) async fn serve_with(
     let (throttle, pressure) = (Throttle::default(), Pressure::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let reception = Arc::new(Reception {
-        request_bytes_max: config.request_bytes_max,
+        request_bytes_max: config.request_bytes_max.min(config.budget_bytes),
         patience,
         budget: Budget::new(config.budget_bytes),
         pressure: pressure.clone(),

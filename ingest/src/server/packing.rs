@@ -57,8 +57,13 @@ fn drain(mut source: impl Read, packed: usize, bytes_max: usize, (permit, pressu
     let mut out = Vec::new();
     loop {
         let filled = out.len();
-        let wanted = (filled + STEP_BYTES.max(filled)).min(bytes_max.saturating_add(1));
-        permit.grow_to(packed.saturating_add(wanted)).map_err(|over| over_budget(over, pressure))?;
+        let until = |step: usize| filled.saturating_add(step).min(bytes_max.saturating_add(1));
+        // Doubled where there is room, else a small step.
+        let mut wanted = until(STEP_BYTES.max(filled));
+        if permit.grow_to(packed.saturating_add(wanted)).is_err() {
+            wanted = until(STEP_BYTES);
+            permit.grow_to(packed.saturating_add(wanted)).map_err(|over| over_budget(over, pressure))?;
+        }
         out.reserve_exact(wanted - filled);
         let read = source.by_ref().take((wanted - filled) as u64).read_to_end(&mut out);
         read.map_err(|error| Refusal::malformed(format!("body cannot be decompressed: {error}")))?;

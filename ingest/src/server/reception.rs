@@ -112,10 +112,15 @@ fn count_bytes(envelope: Envelope, packed: usize, unpacked: usize) {
     metrics::counter!("geophone_request_bytes_total", &labels).increment(unpacked as u64);
 }
 
-/// The answer to a request that does not fit: when it probably will.
+/// The answer to a request that does not fit: when it probably will, or that it never will.
 pub(crate) fn over_budget(over: OverBudget, pressure: &Pressure) -> Refusal {
-    let message = "open requests fill the memory budget, send again after the delay";
-    Refusal::busy("over_budget", pressure.delay(over.missing), message)
+    match over {
+        OverBudget::Missing(bytes) => {
+            let message = "open requests fill the memory budget, send again after the delay";
+            Refusal::busy("over_budget", pressure.delay(bytes), message)
+        }
+        OverBudget::Never(bytes_max) => Refusal::too_large(bytes_max),
+    }
 }
 
 impl Reception {

@@ -1,5 +1,6 @@
-//! The one place of this room that spawns: connections, work for a core, and listening to bodies
-//! that were refused.
+//! What runs beside a connection: accept loops, work for a core, listening to bodies that were refused.
+//!
+//! Nothing else of this room spawns, but `listen`, which keeps connections in a set to wait for them.
 
 use super::refusal::Refusal;
 use bytes::Bytes;

@@ -4,3 +4,4 @@ mod generate;
 mod oracle;
 mod properties;
 mod rules;
+mod tables;
