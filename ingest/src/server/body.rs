@@ -81,8 +81,16 @@ impl<'r> Intake<'r> {
         Ok(())
     }
 
+    /// Refuses an announced size that does not fit now. Holds nothing for it: a sender who announces
+    /// much and sends slowly must not keep others out.
+    pub(crate) fn foresee(&self, bytes: usize) -> Result<(), Refusal> {
+        let more = bytes.saturating_sub(self.permit.bytes());
+        let fits = self.reception.budget.permit(more).map(drop);
+        fits.map_err(|over| over_budget(over, &self.reception.pressure))
+    }
+
     /// Takes a larger share of the budget.
-    pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), Refusal> {
+    fn reserve(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.permit.grow_to(bytes).map_err(|over| over_budget(over, &self.reception.pressure))
     }
 

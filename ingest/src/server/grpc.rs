@@ -108,7 +108,7 @@ where
             if len > bytes_max {
                 return Err(Refusal::too_large(bytes_max));
             }
-            intake.reserve(len + PREFIX_BYTES)?;
+            intake.foresee(len + PREFIX_BYTES)?;
             announced = Some((flag, len));
         }
         if !more {

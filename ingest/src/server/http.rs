@@ -55,7 +55,8 @@ impl Reception {
             Some(Some(length)) if length <= bytes_max => length,
             Some(_) => return Err(Refusal::too_large(bytes_max)),
         };
-        let mut intake = Intake::open(self, announced)?;
+        let mut intake = Intake::open(self, announced.min(FIRST_SHARE_BYTES))?;
+        intake.foresee(announced)?;
         while intake.piece(body, bytes_max).await? {}
         let (bytes, permit) = intake.finish();
         Ok((envelope.signal, self.take(envelope, bytes, permit).await?))

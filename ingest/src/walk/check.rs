@@ -89,6 +89,36 @@ pub(crate) struct Pair<'a> {
 /// Checks a `KeyValue` below a level with `left` more levels, and reads key and text.
 #[inline]
 pub(crate) fn pair<'a>(bytes: &'a [u8], left: u32, flaw: &mut Flaw) -> Result<Pair<'a>, WalkError> {
+    if left >= 2
+        && let Some(pair) = usual_pair(bytes)
+    {
+        return Ok(pair);
+    }
+    any_pair(bytes, left, flaw)
+}
+
+/// The usual form: a short key, then a short text, all ASCII. A shortcut only: what it takes, the
+/// long way takes as well and reads the same.
+#[inline]
+fn usual_pair(bytes: &[u8]) -> Option<Pair<'_>> {
+    let (key, rest) = short(bytes, 0x0a)?;
+    let (value, rest) = short(rest, 0x12)?;
+    let (text, behind) = short(value, 0x0a)?;
+    let is_whole = rest.is_empty() && behind.is_empty();
+    // Lengths below 128 and these keys are ASCII, so all of it is if the texts are.
+    (is_whole && bytes.is_ascii()).then_some(Pair { key, text: Some(text) })
+}
+
+/// A length-delimited field with this key and less than 128 bytes, and what follows it.
+#[inline]
+fn short(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [first, len, rest @ ..] if *first == key && *len < 0x80 => rest.split_at_checked(usize::from(*len)),
+        _ => None,
+    }
+}
+
+fn any_pair<'a>(bytes: &'a [u8], left: u32, flaw: &mut Flaw) -> Result<Pair<'a>, WalkError> {
     let mut pair = Pair::default();
     let Some(below) = left.checked_sub(1) else {
         flaw.note(TOO_DEEP);
