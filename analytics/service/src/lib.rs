@@ -1,1 +1,12 @@
-//! placeholder
+//! The roof: configuration, wiring, HTTP API and page, command line. The only crate that sees every room.
+
+pub mod api;
+pub mod commands;
+pub mod config;
+pub mod error;
+pub mod outgoing;
+pub mod page;
+pub mod view;
+pub mod wiring;
+
+pub use error::ServiceError;

@@ -1,0 +1,22 @@
+//! The HTTP API: a table of routes over the read model. It holds no state of its own but open connections.
+
+mod decide;
+mod guard;
+mod lists;
+mod openapi;
+mod params;
+mod refusal;
+mod rooms;
+mod routes;
+mod schemas;
+mod service;
+mod sql;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use openapi::document;
+pub use refusal::Refusal;
+pub use rooms::{Answer, ModelShown, QueryFn, Rooms};
+pub use routes::{ROUTES, Route, router};

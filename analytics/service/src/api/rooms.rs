@@ -1,0 +1,120 @@
+//! What the API may touch: one value, made by the wiring, or by a test without any other room.
+
+use crate::{
+    error::ServiceError,
+    view::View,
+    wiring::{Pulse, Submitter},
+};
+use serde::Serialize;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::Semaphore;
+
+/// Answer of a SQL query.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Answer {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Rows of plain values.
+    pub rows: Vec<Vec<serde_json::Value>>,
+}
+
+impl Answer {
+    /// Rows as objects, in the order of the columns.
+    pub fn objects(self) -> Vec<serde_json::Value> {
+        let object = |row: Vec<serde_json::Value>| serde_json::Value::Object(self.columns.iter().cloned().zip(row).collect());
+        self.rows.into_iter().map(object).collect()
+    }
+}
+
+/// Runs a SQL query; blocking.
+pub type QueryFn = Arc<dyn Fn(&str) -> Result<Answer, ServiceError> + Send + Sync>;
+
+/// A model as the API shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelShown {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of `model.onnx`.
+    pub sha256: String,
+    /// `active`, `available`, `shadow`, `canary` or `retired`.
+    pub state: String,
+    /// What runs it.
+    pub runtime: String,
+    /// The rest of its card.
+    pub card: serde_json::Value,
+}
+
+/// Requests whose `Idempotency-Key` is remembered.
+const KEYS_KEPT: usize = 1_000;
+/// Open streams at most.
+const LISTENERS_MAX: usize = 64;
+/// Queries at a time.
+const QUERIES_MAX: usize = 2;
+
+/// Everything a route may touch.
+pub struct Rooms {
+    /// The read model.
+    pub view: Arc<View>,
+    /// The way into the log.
+    pub submitter: Submitter,
+    /// Runs SQL.
+    pub query: QueryFn,
+    /// Counters of the wiring.
+    pub pulse: Arc<Pulse>,
+    /// Known models.
+    pub models: Vec<ModelShown>,
+    /// Text of `/metrics`.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Values in force, for `/api/v1/status`.
+    pub facts: serde_json::Value,
+    /// Host names that browsers may use.
+    pub allowed_hosts: Vec<String>,
+    /// Places for listeners.
+    pub listeners: Arc<Semaphore>,
+    /// Places for queries.
+    pub queries: Arc<Semaphore>,
+    /// Answers already given, by `Idempotency-Key`.
+    pub answered: Mutex<VecDeque<(String, String)>>,
+    /// Turned once, when the service stops.
+    pub stop: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Rooms {
+    /// Rooms with nothing but a view and a way into the log; the wiring adds the rest.
+    pub fn new(view: Arc<View>, submitter: Submitter, stop: tokio::sync::watch::Receiver<bool>) -> Self {
+        Self {
+            view,
+            submitter,
+            query: Arc::new(|_| Err(ServiceError::Negative("there is no store to ask".into()))),
+            pulse: Arc::default(),
+            models: Vec::new(),
+            metrics: Arc::new(String::new),
+            facts: serde_json::Value::Null,
+            allowed_hosts: Vec::new(),
+            listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+            queries: Arc::new(Semaphore::new(QUERIES_MAX)),
+            answered: Mutex::default(),
+            stop,
+        }
+    }
+
+    /// What was asked for under this key before.
+    pub fn recall(&self, key: &str) -> Option<String> {
+        let answered = self.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        answered.iter().find(|(known, _)| known == key).map(|(_, what)| what.clone())
+    }
+
+    /// Remembers what was asked for under a key.
+    pub fn remember(&self, key: String, what: String) {
+        let mut answered = self.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        answered.push_back((key, what));
+        if answered.len() > KEYS_KEPT {
+            answered.pop_front();
+        }
+    }
+}

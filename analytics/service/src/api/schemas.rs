@@ -1,0 +1,206 @@
+//! Shapes of the API's answers, as the OpenAPI document gives them. A test holds them against real values.
+
+use serde_json::{Map, Value, json};
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn number() -> Value {
+    json!({"type": "number"})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn flag_of(words: &[&str]) -> Value {
+    json!({"type": "string", "enum": words})
+}
+
+fn or_null(schema: Value) -> Value {
+    json!({"anyOf": [schema, {"type": "null"}]})
+}
+
+fn list(of: Value) -> Value {
+    json!({"type": "array", "items": of})
+}
+
+fn named(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn labels() -> Value {
+    json!({"type": "object", "additionalProperties": {"type": "string"}})
+}
+
+/// An object whose properties are all present.
+fn object(properties: &[(&str, Value)]) -> Value {
+    let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
+    let properties: Map<String, Value> = properties.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    json!({"type": "object", "required": names, "properties": properties})
+}
+
+fn page_of(item: &str) -> Value {
+    object(&[("items", list(named(item))), ("next_cursor", or_null(text()))])
+}
+
+fn states() -> Value {
+    flag_of(&["open", "closed"])
+}
+
+fn incident() -> Value {
+    let suspect = object(&[("service", text()), ("operation", text()), ("confidence", number()), ("evidence", list(text()))]);
+    let event = object(&[("at", time()), ("event", text()), ("detail", text())]);
+    object(&[
+        ("id", text()),
+        ("tenant", text()),
+        ("state", states()),
+        ("started_at", time()),
+        ("opened_at", time()),
+        ("closed_at", or_null(time())),
+        ("severity", flag_of(&["info", "warning", "critical"])),
+        ("title", text()),
+        ("verdict", text()),
+        ("suspects", list(suspect)),
+        ("anomalies", list(text())),
+        ("actions", list(text())),
+        ("services", list(text())),
+        ("timeline", list(event)),
+    ])
+}
+
+fn series(more: &[(&str, Value)]) -> Value {
+    let own = [("key", text()), ("tenant", text()), ("service", text()), ("name", text()), ("kind", text()), ("labels", labels())];
+    object(&own.iter().chain(more).cloned().collect::<Vec<_>>())
+}
+
+fn maturity() -> Value {
+    flag_of(&["learning", "provisional", "calibrated"])
+}
+
+fn stacks() -> Value {
+    let function = object(&[
+        ("function", text()),
+        ("file", text()),
+        ("line", count()),
+        ("state", flag_of(&["on_cpu", "blocked", "waiting"])),
+        ("self_ns", count()),
+        ("total_ns", count()),
+        ("baseline_total_ns", count()),
+    ]);
+    object(&[
+        ("link", flag_of(&["span", "thread", "process", "service"])),
+        ("spans_flagged", count()),
+        ("spans", count()),
+        ("samples", count()),
+        ("on_cpu_ns", count()),
+        ("blocked_ns", count()),
+        ("waiting_ns", count()),
+        ("top", list(function)),
+        ("folded", text()),
+        ("pprof", text()),
+    ])
+}
+
+fn anomaly() -> Value {
+    object(&[
+        ("id", text()),
+        ("incident_id", or_null(text())),
+        ("series", series(&[])),
+        ("state", states()),
+        ("opened_at", time()),
+        ("started_at", time()),
+        ("closed_at", or_null(time())),
+        ("actual", or_null(number())),
+        ("expected", or_null(number())),
+        ("lower", or_null(number())),
+        ("upper", or_null(number())),
+        ("score", number()),
+        ("evidence_count", count()),
+        ("maturity", maturity()),
+        ("contributions", list(object(&[("feature", text()), ("value", number())]))),
+        ("model", object(&[("name", text()), ("version", text()), ("sha256", text())])),
+        ("exemplars", list(object(&[("trace_id", text()), ("span_id", text())]))),
+        ("stacks", or_null(stacks())),
+    ])
+}
+
+fn action() -> Value {
+    let states = [
+        "dry_run",
+        "refused",
+        "awaiting_approval",
+        "rejected",
+        "running",
+        "verifying",
+        "mended",
+        "failed",
+        "undoing",
+        "undone",
+        "escalated",
+    ];
+    object(&[
+        ("id", text()),
+        ("incident_id", text()),
+        ("policy", text()),
+        ("state", flag_of(&states)),
+        ("operation", json!({"type": "object"})),
+        ("undo", or_null(json!({"type": "object"}))),
+        ("reason", text()),
+        ("decided_at", time()),
+        ("verify_until", or_null(time())),
+        ("output", text()),
+    ])
+}
+
+fn point() -> Value {
+    let numbers = ["actual", "expected", "lower", "upper", "score"].map(|name| (name, or_null(number())));
+    object(&[vec![("at", time())], numbers.to_vec()].concat())
+}
+
+fn topology() -> Value {
+    let service = object(&[
+        ("name", text()),
+        ("health", flag_of(&["ok", "affected", "suspect", "critical"])),
+        ("requests_per_second", number()),
+        ("series", count()),
+        ("incidents", list(text())),
+    ]);
+    let edge = object(&[("caller", text()), ("callee", text()), ("calls_per_second", number()), ("error_ratio", number())]);
+    object(&[("services", list(service)), ("edges", list(edge))])
+}
+
+/// All shapes by name.
+pub fn schemas() -> Value {
+    let model = ["name", "version", "sha256", "state", "runtime"].map(|name| (name, text()));
+    json!({
+        "Incident": incident(),
+        "IncidentList": page_of("Incident"),
+        "Anomaly": anomaly(),
+        "AnomalyList": page_of("Anomaly"),
+        "Action": action(),
+        "ActionList": page_of("Action"),
+        "Series": series(&[("maturity", maturity()), ("last", or_null(named("Point")))]),
+        "SeriesList": page_of("Series"),
+        "Point": point(),
+        "PointList": object(&[
+            ("series", series(&[])), ("maturity", maturity()), ("window_ns", count()), ("items", list(named("Point"))), ("next_cursor", or_null(text())),
+        ]),
+        "Topology": topology(),
+        "Model": object(&model),
+        "ModelList": page_of("Model"),
+        "ModelCard": {"type": "object"},
+        "Question": object(&[("sql", text())]),
+        "Answer": object(&[("columns", list(text())), ("rows", list(json!({"type": "array"})))]),
+        "Status": {"type": "object"},
+        "Object": {"type": "object"},
+        "EventStream": {"type": "string"},
+        "Text": {"type": "string"},
+        "Problem": object(&[("type", text()), ("title", text()), ("status", count()), ("detail", text())]),
+    })
+}

@@ -1,0 +1,86 @@
+//! How the service itself is: health, status, metrics, models, map.
+
+use super::{params::Params, refusal::Refusal, rooms::Rooms};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+type Ctx = State<Arc<Rooms>>;
+
+/// The process answers.
+pub async fn livez() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// Receivers bound, model loaded, storage writable, caught up with the log.
+pub async fn readyz(State(rooms): Ctx) -> (StatusCode, Json<Value>) {
+    let checks = rooms.pulse.checks();
+    let ready = checks.iter().all(|(_, fine)| *fine);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let checks: serde_json::Map<String, Value> = checks.into_iter().map(|(name, fine)| (name.into(), fine.into())).collect();
+    (status, Json(json!({"status": if ready { "ok" } else { "not ready" }, "checks": checks})))
+}
+
+/// Everything the overview needs in one answer.
+pub async fn status(State(rooms): Ctx) -> Json<Value> {
+    const WEEK_NS: u64 = 7 * 24 * 3600 * 1_000_000_000;
+    let [incidents_open, incidents, anomalies_open, anomalies, series, points] = rooms.view.counts();
+    let (window_end, window_ns) = rooms.view.window();
+    let since = window_end.minus(WEEK_NS);
+    let everything = crate::view::Page { after: None, limit: usize::MAX - 1 };
+    let (last_week, _) = rooms.view.incidents(&everything, |incident| incident.opened_at > since);
+    let mut status = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "incidents_open": incidents_open,
+        "incidents_kept": incidents,
+        "incidents_last_week": last_week.len(),
+        "anomalies_open": anomalies_open,
+        "anomalies_kept": anomalies,
+        "series": series,
+        "points": points,
+        "newest_window_end": (window_end.0 > 0).then_some(window_end),
+        "window_ns": window_ns,
+    });
+    for part in [rooms.pulse.status(), rooms.facts.clone()] {
+        if let (Value::Object(status), Value::Object(part)) = (&mut status, part) {
+            status.extend(part);
+        }
+    }
+    Json(status)
+}
+
+/// Services, calls, health.
+pub async fn topology(State(rooms): Ctx) -> Json<Value> {
+    Json(json!(rooms.view.topology()))
+}
+
+/// Known models.
+pub async fn models(State(rooms): Ctx, params: Params) -> Result<Json<Value>, Refusal> {
+    params.only(&[])?;
+    let items: Vec<Value> = rooms.models.iter().map(|model| {
+        json!({"name": model.name, "version": model.version, "sha256": model.sha256, "state": model.state, "runtime": model.runtime})
+    }).collect();
+    Ok(Json(json!({"items": items, "next_cursor": null})))
+}
+
+/// Card of one model, `NAME` or `NAME@VERSION`.
+pub async fn model(State(rooms): Ctx, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+    let (wanted, version) = name.split_once('@').map_or((&*name, None), |(name, version)| (name, Some(version)));
+    let found = rooms.models.iter().find(|model| model.name == wanted && version.is_none_or(|version| model.version == version));
+    found.map(|model| Json(model.card.clone())).ok_or_else(|| Refusal::missing("model", &name))
+}
+
+/// Prometheus text.
+pub async fn metrics(State(rooms): Ctx) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rooms.metrics)()).into_response()
+}
+
+/// This API, described.
+pub async fn openapi() -> Json<Value> {
+    Json(super::openapi::document())
+}

@@ -1,0 +1,332 @@
+//! The API against a view, without network or any other room.
+
+use super::*;
+use crate::{
+    view::{Limits, View},
+    wiring::{Submission, Submitter},
+};
+use axum::{body::Body, http::Request};
+use geophone_proto::{
+    Effect, RecordBody, Seq, Series, SeriesKind, Tenant, UnixNanos,
+    action::{Action, ActionState, Operation},
+    anomaly::{Anomaly, Maturity, State},
+    incident::{Incident, Severity, Suspect, TimelineEvent},
+    model::ModelRef,
+};
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::mpsc::Receiver;
+
+fn incident(id: &str, opened: u64, state: State) -> Incident {
+    Incident {
+        id: id.into(),
+        tenant: Tenant::default(),
+        state,
+        started_at: UnixNanos(opened),
+        opened_at: UnixNanos(opened),
+        closed_at: (state == State::Closed).then_some(UnixNanos(opened + 5)),
+        severity: Severity::Warning,
+        title: "payment is slow".into(),
+        verdict: "v".into(),
+        suspects: vec![Suspect { service: "payment".into(), operation: "Charge".into(), confidence: 0.5, evidence: vec!["e".into()] }],
+        anomalies: vec!["a1".into()],
+        actions: vec!["x1".into()],
+        services: vec!["web".into()],
+        timeline: vec![TimelineEvent { at: UnixNanos(opened), event: "opened".into(), detail: "d".into() }],
+    }
+}
+
+fn series() -> Series {
+    Series::new(Tenant::default(), "payment", "Charge", SeriesKind::DurationP95, BTreeMap::new())
+}
+
+fn anomaly(id: &str, score: f32) -> Anomaly {
+    Anomaly {
+        id: id.into(),
+        incident_id: Some("i1".into()),
+        series: series(),
+        state: State::Open,
+        opened_at: UnixNanos(10),
+        started_at: UnixNanos(5),
+        closed_at: None,
+        actual: Some(1.5),
+        expected: None,
+        lower: None,
+        upper: Some(1.0),
+        score,
+        evidence_count: 3,
+        maturity: Maturity::Calibrated,
+        contributions: vec![],
+        model: ModelRef::default(),
+        exemplars: vec![],
+        stacks: None,
+    }
+}
+
+fn action(state: ActionState) -> Action {
+    Action {
+        id: "x1".into(),
+        incident_id: "i1".into(),
+        policy: "restart".into(),
+        state,
+        operation: Operation::Throttle {
+            service: String::new(),
+            delay: std::time::Duration::from_secs(1),
+            lasting: std::time::Duration::from_secs(2),
+        },
+        undo: None,
+        reason: "r".into(),
+        decided_at: UnixNanos(11),
+        verify_until: None,
+        output: String::new(),
+    }
+}
+
+struct House {
+    rooms: Arc<Rooms>,
+    submissions: Receiver<Submission>,
+    _stop: tokio::sync::watch::Sender<bool>,
+}
+
+impl House {
+    fn new() -> Self {
+        let view = View::new(Limits { incidents: 100, anomalies: 100, actions: 100, series: 100, points: 1_000, points_per_series: 100 });
+        view.apply(&Effect::SeriesSeen(series()));
+        view.apply(&Effect::Incident(Box::new(incident("i1", 1_000, State::Open))));
+        view.apply(&Effect::Incident(Box::new(incident("i2", 2_000, State::Closed))));
+        view.apply(&Effect::Anomaly(Box::new(anomaly("a1", 0.9))));
+        view.apply(&Effect::Anomaly(Box::new(anomaly("a2", 0.4))));
+        view.apply(&Effect::Action(Box::new(action(ActionState::AwaitingApproval))));
+        let (submitter, submissions) = Submitter::new(4);
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let mut rooms = Rooms::new(Arc::new(view), submitter, stopped);
+        rooms.query = Arc::new(|sql| Ok(Answer { columns: vec!["sql".into()], rows: vec![vec![sql.into()]] }));
+        rooms.metrics = Arc::new(|| "geophone_up 1\n".into());
+        Self { rooms: Arc::new(rooms), submissions, _stop: stop }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String, Value) {
+        let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8080").body(Body::from(body.to_owned()));
+        self.send(request.expect("a request")).await
+    }
+
+    async fn send(&self, request: Request<Body>) -> (u16, String, Value) {
+        let service = TowerToHyperService::new(router(self.rooms.clone()));
+        let answer = service.call(request).await.expect("routers do not fail");
+        let status = answer.status().as_u16();
+        let kind = answer.headers().get("content-type").map_or("", |kind| kind.to_str().expect("ascii")).to_owned();
+        let body = answer.into_body().collect().await.expect("a whole body").to_bytes();
+        (status, kind, serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into()))
+    }
+
+    async fn ids(&self, path: &str) -> Vec<String> {
+        let (status, _, answer) = self.ask("GET", path, "").await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        let id = |item: &Value| item["id"].as_str().expect("an id").to_owned();
+        answer["items"].as_array().expect("items").iter().map(id).collect()
+    }
+}
+
+// Scenario: two incidents, two anomalies, every filter once.
+// Guarantees: a filter keeps what matches and nothing else.
+#[tokio::test]
+async fn lists_filter() {
+    let house = House::new();
+    for (path, expected) in [
+        ("/api/v1/incidents", &["i2", "i1"][..]),
+        ("/api/v1/incidents?state=open", &["i1"]),
+        ("/api/v1/incidents?service=payment&limit=1", &["i2"]),
+        ("/api/v1/incidents?service=elsewhere", &[]),
+        ("/api/v1/incidents?to=1500", &["i1"]),
+        ("/api/v1/incidents?from=1970-01-01T00:00:01Z", &["i1"]),
+        ("/api/v1/incidents?severity=critical", &[]),
+        ("/api/v1/anomalies?min_score=0.5", &["a1"]),
+        ("/api/v1/anomalies?incident_id=i9", &[]),
+        ("/api/v1/actions?state=awaiting_approval&incident_id=i1", &["x1"]),
+    ] {
+        assert_eq!(house.ids(path).await, expected, "{path}");
+    }
+    let key = series().key;
+    assert_eq!(house.ids(&format!("/api/v1/anomalies?series={key}")).await.len(), 2);
+}
+
+#[tokio::test]
+async fn cursors_lead_through_the_whole_list() {
+    let house = House::new();
+    let (_, _, first) = house.ask("GET", "/api/v1/incidents?limit=1", "").await;
+    let cursor = first["next_cursor"].as_str().expect("there is more").to_owned();
+    let (_, _, second) = house.ask("GET", &format!("/api/v1/incidents?limit=1&cursor={cursor}"), "").await;
+    assert_eq!((&second["items"][0]["id"], &second["next_cursor"]), (&json!("i1"), &Value::Null));
+}
+
+// Scenario: wrong paths, methods, parameters, bodies.
+// Guarantees: every error is problem JSON with its status and a reason.
+#[tokio::test]
+async fn every_error_is_a_problem() {
+    let house = House::new();
+    let long = format!("{{\"sql\": \"{}\"}}", "x".repeat(2 << 20));
+    for (method, path, body, expected) in [
+        ("GET", "/api/v1/nothing", "", 404),
+        ("GET", "/api/v1/incidents/none", "", 404),
+        ("GET", "/api/v1/series/xyz", "", 404),
+        ("GET", "/api/v1/models/none", "", 404),
+        ("GET", "/assets/none.js", "", 404),
+        ("DELETE", "/api/v1/incidents", "", 405),
+        ("GET", "/api/v1/query", "", 405),
+        ("GET", "/api/v1/incidents?limit=0", "", 400),
+        ("GET", "/api/v1/incidents?limit=many", "", 400),
+        ("GET", "/api/v1/incidents?cursor=zzz", "", 400),
+        ("GET", "/api/v1/incidents?stat=open", "", 400),
+        ("GET", "/api/v1/incidents?state=ajar", "", 400),
+        ("GET", "/api/v1/incidents?from=yesterday", "", 400),
+        ("GET", "/api/v1/incidents?from=9&to=1", "", 400),
+        ("GET", "/api/v1/anomalies?min_score=2", "", 400),
+        ("POST", "/api/v1/query", "SELECT 1", 400),
+        ("POST", "/api/v1/query", "{\"sql\": 1}", 400),
+        ("POST", "/api/v1/query", &long, 413),
+        ("POST", "/api/v1/actions/x1:explode", "", 404),
+        ("POST", "/api/v1/actions/none:approve", "", 404),
+    ] {
+        let (status, kind, problem) = house.ask(method, path, body).await;
+        assert_eq!((status, &*kind), (expected, "application/problem+json"), "{method} {path}: {problem}");
+        assert_eq!(problem["status"], expected);
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_refused() {
+    let house = House::new();
+    let request = Request::builder().uri("/api/v1/incidents").header("host", "evil.example").body(Body::empty());
+    assert_eq!(house.send(request.expect("a request")).await.0, 421);
+    let write =
+        Request::builder().method("POST").uri("/api/v1/query").header("host", "localhost:8080").header("origin", "http://evil.example");
+    assert_eq!(house.send(write.body(Body::from("{\"sql\": \"SELECT 1\"}")).expect("a request")).await.0, 403);
+}
+
+// Scenario: an action waits, a person approves it, twice with the same key.
+// Guarantees: the decision goes through the log once, and the answer shows what became of it.
+#[tokio::test]
+async fn an_approval_goes_through_the_log() {
+    let mut house = House::new();
+    let view = house.rooms.view.clone();
+    let mut submissions = std::mem::replace(&mut house.submissions, Submitter::new(1).1);
+    let log = tokio::spawn(async move {
+        let submission = submissions.recv().await.expect("a decision");
+        let RecordBody::Decided(decision) = submission.body else { panic!("no decision: {:?}", submission.body) };
+        submission.done.send(Ok(Seq(1))).expect("somebody waits");
+        view.apply(&Effect::Action(Box::new(action(ActionState::Running))));
+        (decision, submissions)
+    });
+    let approve =
+        || Request::builder().method("POST").uri("/api/v1/actions/x1:approve").header("host", "127.0.0.1").header("idempotency-key", "k");
+    let (status, _, shown) = house.send(approve().body(Body::empty()).expect("a request")).await;
+    assert_eq!((status, &shown["state"]), (200, &json!("running")));
+    let (decision, mut submissions) = log.await.expect("the log ran");
+    assert!(decision.approved && decision.action_id == "x1");
+    let (status, _, _) = house.send(approve().body(Body::empty()).expect("a request")).await;
+    assert_eq!(status, 200);
+    assert!(submissions.try_recv().is_err(), "decided twice");
+    let (status, _, _) = house.ask("POST", "/api/v1/actions/x1:reject", "").await;
+    assert_eq!(status, 409);
+}
+
+// Guarantees: the document lists exactly the routes that are served, and each of them answers.
+#[tokio::test]
+async fn the_document_is_the_table_of_routes() {
+    let house = House::new();
+    let (_, _, document) = house.ask("GET", "/api/v1/openapi.json", "").await;
+    let mut listed = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        listed.extend(methods.as_object().expect("methods").keys().map(|method| (method.clone(), path.clone())));
+    }
+    let mut served: Vec<(String, String)> = ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+    listed.sort();
+    served.sort();
+    assert_eq!(listed, served);
+    for (method, path) in served {
+        if path == "/api/v1/stream" || path.contains(':') {
+            continue;
+        }
+        let key = series().key.to_string();
+        let id = if path.contains("incidents") {
+            "i1"
+        } else if path.contains("anomalies") {
+            "a1"
+        } else {
+            "x1"
+        };
+        let real = path.replace("{id}", id).replace("{key}", &key).replace("{name}", "default");
+        let (status, _, answer) = house.ask(&method.to_uppercase(), &real, "{\"sql\": \"SELECT 1\"}").await;
+        let expected: &[u16] = if path.ends_with("readyz") {
+            &[503]
+        } else if path.contains("{name}") {
+            &[404]
+        } else {
+            &[200]
+        };
+        assert!(expected.contains(&status), "{method} {real}: {status} {answer}");
+        let schema = &document["paths"][&*path][&*method]["responses"]["200"]["content"];
+        let Some(name) = schema["application/json"]["schema"]["$ref"].as_str() else { continue };
+        if status == 200 {
+            conforms(&document, &document["components"]["schemas"][name.rsplit('/').next().expect("a name")], &answer, &path);
+        }
+    }
+}
+
+/// Every key of a value is described and every described key is there, all the way down.
+fn conforms(document: &Value, schema: &Value, value: &Value, place: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return conforms(document, &document["components"]["schemas"][name.rsplit('/').next().expect("a name")], value, place);
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        return if value.is_null() {
+            assert_eq!(choices[1]["type"], "null", "{place}")
+        } else {
+            conforms(document, &choices[0], value, place)
+        };
+    }
+    match (value, &schema["properties"]) {
+        (Value::Object(fields), Value::Object(properties)) => {
+            let keys: Vec<&String> = fields.keys().collect();
+            let described: Vec<&String> = properties.keys().collect();
+            assert_eq!(keys, described, "{place}");
+            fields.iter().for_each(|(key, value)| conforms(document, &properties[key], value, &format!("{place}.{key}")));
+        }
+        (Value::Array(items), _) => items.iter().for_each(|item| conforms(document, &schema["items"], item, &format!("{place}[]"))),
+        (Value::String(_), _) => assert_eq!(schema["type"], "string", "{place}"),
+        (Value::Number(_), _) => assert!(schema["type"] == "number" || schema["type"] == "integer", "{place}"),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn listeners_are_told_of_changes() {
+    let house = House::new();
+    let request = Request::builder().uri("/api/v1/stream").header("host", "127.0.0.1").body(Body::empty()).expect("a request");
+    let service = TowerToHyperService::new(router(house.rooms.clone()));
+    let mut answer = service.call(request).await.expect("routers do not fail");
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    house.rooms.view.apply(&Effect::Incident(Box::new(incident("i3", 3, State::Open))));
+    let mut heard = String::new();
+    while !heard.contains("i3") {
+        let frame = answer.body_mut().frame().await.expect("goes on").expect("no error");
+        heard.push_str(std::str::from_utf8(&frame.into_data().expect("data")).expect("text"));
+    }
+    assert!(heard.contains("event: incident"), "{heard}");
+}
+
+#[tokio::test]
+async fn the_page_is_served_at_each_of_its_addresses() {
+    let house = House::new();
+    for path in ["/", "/incidents/i1", "/anomalies/a1", "/series/00", "/query"] {
+        let (status, kind, _) = house.ask("GET", path, "").await;
+        assert_eq!((status, &*kind), (200, "text/html; charset=utf-8"), "{path}");
+    }
+    let (status, kind, script) = house.ask("GET", "/assets/app.js", "").await;
+    assert_eq!((status, &*kind), (200, "text/javascript; charset=utf-8"));
+    assert!(script.as_str().is_some_and(|text| text.contains("import")));
+}

@@ -1,0 +1,57 @@
+//! The list of commands.
+
+use super::{actions, anomalies, completion, doctor, incidents, models, query, validate};
+use crate::error::ServiceError;
+use clap::{Parser, Subcommand};
+use std::io::{IsTerminal, stderr};
+use tracing_subscriber::EnvFilter;
+
+/// Finds what is wrong in distributed systems, and why, from their telemetry.
+///
+/// Without arguments to configure, without an account, on this machine only.
+#[derive(Debug, Parser)]
+#[command(name = "geophone", version, propagate_version = true, arg_required_else_help = true, max_term_width = 120)]
+#[command(
+    after_help = "Examples:\n  geophone serve\n  geophone incidents list\n  geophone query \"SELECT service, count(*) AS n FROM spans GROUP BY service\""
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Query(query::Query),
+    Incidents(incidents::Incidents),
+    Anomalies(anomalies::Anomalies),
+    Models(models::Models),
+    Actions(actions::Actions),
+    Validate(validate::Validate),
+    Doctor(doctor::Doctor),
+    Completion(completion::Completion),
+}
+
+impl Cli {
+    /// Runs the chosen command.
+    pub fn run(self) -> Result<(), ServiceError> {
+        log_to_stderr();
+        match self.command {
+            Command::Query(command) => command.run(),
+            Command::Incidents(command) => command.run(),
+            Command::Anomalies(command) => command.run(),
+            Command::Models(command) => command.run(),
+            Command::Actions(command) => command.run(),
+            Command::Validate(command) => command.run(),
+            Command::Doctor(command) => command.run(),
+            Command::Completion(command) => command.run(),
+        }
+    }
+}
+
+/// Diagnostics go to stderr; `GEOPHONE_LOG` says how much (`info`, `geophone_store=debug`).
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("GEOPHONE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,geophone_service=info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal());
+    // Somebody else's subscriber (a test's) may stay.
+    let _ = log.try_init();
+}

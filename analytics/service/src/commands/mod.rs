@@ -1,0 +1,18 @@
+//! The command line: one file per command, data on stdout, errors on stderr, exit 0, 1 or 2.
+
+mod actions;
+mod anomalies;
+mod cli;
+mod completion;
+mod doctor;
+mod incidents;
+mod models;
+mod output;
+mod query;
+mod remote;
+mod settings;
+mod validate;
+
+pub use cli::Cli;
+pub use output::{Format, FormatArg};
+pub use settings::ServiceArgs;

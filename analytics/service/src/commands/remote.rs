@@ -1,0 +1,66 @@
+//! Asking a running server.
+
+use crate::{error::ServiceError, outgoing::Outgoing};
+use clap::Args;
+use serde_json::Value;
+use std::{collections::BTreeMap, time::Duration};
+
+/// `--endpoint`, for commands that ask a running server.
+#[derive(Clone, Debug, Args)]
+pub struct Remote {
+    /// Where the server is.
+    #[arg(long, env = "GEOPHONE_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    endpoint: String,
+}
+
+/// Queries end after 10 s by themselves.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Remote {
+    /// A server at an endpoint.
+    pub fn at(endpoint: &str) -> Self {
+        Self { endpoint: endpoint.to_owned() }
+    }
+
+    /// `GET`, JSON back.
+    pub fn get(&self, path: &str, params: &[(&str, Option<String>)]) -> Result<Value, ServiceError> {
+        let mut query = String::new();
+        for (name, value) in params {
+            if let Some(value) = value {
+                query += &format!("{}{name}={}", if query.is_empty() { '?' } else { '&' }, escape(value));
+            }
+        }
+        self.exchange("GET", &format!("{path}{query}"), String::new())
+    }
+
+    /// `POST`, JSON in, JSON back.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, ServiceError> {
+        self.exchange("POST", path, body.to_string())
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: String) -> Result<Value, ServiceError> {
+        let base = self.endpoint.trim_end_matches('/');
+        let scheme = if base.contains("://") { "" } else { "http://" };
+        let url = format!("{scheme}{base}{path}");
+        let headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::io("start a runtime"))?;
+        let reply = runtime.block_on(async { Outgoing::default().send(method, &url, &headers, body, PATIENCE).await });
+        let reply = reply
+            .map_err(|error| ServiceError::Remote(format!("{error}: is `geophone serve` running there? else name it with --endpoint")))?;
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if (200..300).contains(&reply.status) {
+            return Ok(answer);
+        }
+        let detail = answer.get("detail").and_then(Value::as_str);
+        Err(ServiceError::Negative(detail.map_or_else(|| format!("the server answered {}", reply.status), str::to_owned)))
+    }
+}
+
+/// Percent-encodes everything but letters, digits and `-._~`.
+pub(crate) fn escape(text: &str) -> String {
+    let byte = |byte: u8| {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(byte).collect()
+}

@@ -1,0 +1,431 @@
+//! From what the user wrote to what is valid: all problems at once.
+
+use super::{
+    fields::{Kind, field},
+    spec::{Problem, Spec},
+    units::parse_size,
+};
+use geophone_engine::settings::{ActionMode, Policy, Settings};
+use geophone_proto::action::millis;
+use serde::{Deserialize, Serialize};
+use serde_yaml_ng::Value;
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Everything the service needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of everything kept.
+    pub data_dir: PathBuf,
+    /// What the process aims to stay under.
+    pub memory_limit: u64,
+    /// OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// Largest request.
+    pub request_bytes_max: u64,
+    /// Open connections of senders.
+    pub connections_max: u64,
+    /// Page and API.
+    pub api: Api,
+    /// The log.
+    pub log: LogConfig,
+    /// What is deleted when.
+    pub retention: Retention,
+    /// The brain.
+    pub detection: Detection,
+    /// Who is told.
+    pub alerts: Alerts,
+    /// How far actions go.
+    pub action_mode: ActionMode,
+    /// When to do what.
+    pub policies: Vec<Policy>,
+    /// Model that scores.
+    pub model: String,
+    /// Stacks.
+    pub profiler: Profiler,
+    /// Every value in force by path, as it would be written.
+    pub effective: BTreeMap<&'static str, serde_json::Value>,
+}
+
+/// Page and API.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Where.
+    pub endpoint: SocketAddr,
+    /// Host names that browsers may use.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// `fsync`, `os` or `none`.
+    pub durability: String,
+    /// A segment is closed at this size.
+    pub segment_bytes: u64,
+    /// A segment is closed at this age.
+    pub segment_age: Duration,
+}
+
+/// What is deleted when.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// Older files go.
+    pub age: Duration,
+    /// The oldest files go until the rest is smaller.
+    pub bytes: u64,
+}
+
+/// The brain's part.
+#[derive(Clone, Debug)]
+pub struct Detection {
+    /// Length of a window.
+    pub window: Duration,
+    /// How long a window waits; `None` = learn it.
+    pub delay: Option<Duration>,
+    /// Until when late rows amend.
+    pub allowed_lateness: Duration,
+    /// False alarms a week.
+    pub alerts_per_week: f64,
+    /// Series per tenant.
+    pub series_max: u64,
+    /// Series per tenant, service and name.
+    pub series_per_name_max: u64,
+}
+
+/// Who is told of incidents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alerts {
+    /// Alertmanagers, base URLs.
+    pub alertmanager: Vec<Target>,
+    /// Webhooks, full URLs.
+    pub webhook: Vec<Target>,
+    /// How often an open incident is sent again.
+    pub resend_interval: Duration,
+    /// A slower receiver is tried again.
+    pub timeout: Duration,
+    /// Base of links; empty = our own endpoint.
+    pub external_url: String,
+}
+
+/// One receiver of alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Where.
+    pub url: String,
+    /// Header fields to send along.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Stacks.
+#[derive(Clone, Debug)]
+pub struct Profiler {
+    /// `auto`, `true` or `false`.
+    pub enabled: String,
+    /// A recorded session.
+    pub recording: Option<PathBuf>,
+}
+
+impl Config {
+    /// Checks a spec; the error lists every problem.
+    pub fn from_spec(spec: &Spec) -> Result<Self, Vec<Problem>> {
+        let mut read = Reader { spec, problems: spec.problems.clone(), effective: BTreeMap::new() };
+        let exposed_is_fine = read.flag("allow_unauthenticated_bind");
+        let recording = read.text("profiler.recording");
+        let config = Self {
+            data_dir: read.text("data_dir").into(),
+            memory_limit: read.size("memory_limit"),
+            otlp_grpc: read.address("receivers.otlp.protocols.grpc.endpoint", exposed_is_fine),
+            otlp_http: read.address("receivers.otlp.protocols.http.endpoint", exposed_is_fine),
+            request_bytes_max: read.size("receivers.otlp.max_request_size"),
+            connections_max: read.count("receivers.otlp.max_connections"),
+            api: Api { endpoint: read.address("api.endpoint", exposed_is_fine), allowed_hosts: read.list("api.allowed_hosts") },
+            log: LogConfig {
+                durability: read.text("log.durability"),
+                segment_bytes: read.size("log.segment_size"),
+                segment_age: read.span("log.segment_age"),
+            },
+            retention: Retention { age: read.span("retention.age"), bytes: read.size("retention.size") },
+            detection: Detection {
+                window: read.span("detection.window"),
+                delay: read.auto_span("detection.delay"),
+                allowed_lateness: read.span("detection.allowed_lateness"),
+                alerts_per_week: read.number("detection.alerts_per_week"),
+                series_max: read.count("detection.series_max"),
+                series_per_name_max: read.count("detection.series_per_name_max"),
+            },
+            alerts: Alerts {
+                alertmanager: read.targets("alerts.alertmanager"),
+                webhook: read.targets("alerts.webhook"),
+                resend_interval: read.span("alerts.resend_interval"),
+                timeout: read.span("alerts.timeout"),
+                external_url: read.text("alerts.external_url"),
+            },
+            action_mode: match &*read.text("actions.mode") {
+                "auto" => ActionMode::Auto,
+                "ask" => ActionMode::Ask,
+                _ => ActionMode::DryRun,
+            },
+            policies: read.policies(),
+            model: read.text("models.active"),
+            profiler: Profiler {
+                enabled: read.text("profiler.enabled"),
+                recording: (!recording.is_empty()).then(|| PathBuf::from(recording)),
+            },
+            effective: BTreeMap::new(),
+        };
+        let Reader { problems, effective, .. } = read;
+        if problems.is_empty() { Ok(Self { effective, ..config }) } else { Err(problems) }
+    }
+
+    /// What the brain is told.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            window: self.detection.window,
+            delay: self.detection.delay,
+            allowed_lateness: self.detection.allowed_lateness,
+            alerts_per_week: self.detection.alerts_per_week,
+            series_per_tenant_max: usize::try_from(self.detection.series_max).unwrap_or(usize::MAX),
+            series_per_name_max: usize::try_from(self.detection.series_per_name_max).unwrap_or(usize::MAX),
+            action_mode: self.action_mode,
+            policies: self.policies.clone(),
+            ..Settings::default()
+        }
+    }
+}
+
+/// Reads values by path, keeps what is wrong, and answers the default instead.
+struct Reader<'a> {
+    spec: &'a Spec,
+    problems: Vec<Problem>,
+    effective: BTreeMap<&'static str, serde_json::Value>,
+}
+
+impl Reader<'_> {
+    fn kind(path: &str) -> Kind {
+        field(path).map_or(Kind::Text, |field| field.kind)
+    }
+
+    fn default(path: &str) -> Value {
+        let text = field(path).map_or("", |field| field.default);
+        match Self::kind(path) {
+            Kind::Texts | Kind::Targets | Kind::Policies => Value::Sequence(Vec::new()),
+            _ => Value::String(text.into()),
+        }
+    }
+
+    /// Runs `parse` on the value, or notes its complaint and runs it on the default.
+    fn value<T>(&mut self, path: &'static str, parse: impl Fn(&Value) -> Result<T, String>) -> T {
+        let default = Self::default(path);
+        let given = self.spec.values.get(path);
+        let shown = given.unwrap_or(&default);
+        self.effective.insert(path, serde_json::to_value(shown).unwrap_or_default());
+        let parsed = parse(shown).or_else(|complaint| {
+            self.problems.push(Problem::new(path, complaint));
+            parse(&default)
+        });
+        parsed.unwrap_or_else(|complaint| unreachable!("default of {path}: {complaint}"))
+    }
+
+    fn text(&mut self, path: &'static str) -> String {
+        let kind = Self::kind(path);
+        self.value(path, |value| {
+            let text = scalar(value).ok_or("must be text")?;
+            match kind {
+                Kind::Choice(words) if !words.contains(&&*text) => Err(format!("`{text}` is none of {}", words.join(", "))),
+                Kind::Path if text.is_empty() => Err("must not be empty".into()),
+                _ => Ok(text),
+            }
+        })
+    }
+
+    fn flag(&mut self, path: &'static str) -> bool {
+        self.value(path, |value| match scalar(value).as_deref() {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            _ => Err("must be true or false".into()),
+        })
+    }
+
+    fn size(&mut self, path: &'static str) -> u64 {
+        let kind = Self::kind(path);
+        self.value(path, |value| {
+            let text = scalar(value).unwrap_or_default();
+            let bytes = parse_size(&text).ok_or_else(|| format!("`{text}` is not a size: write `512MiB`, `4 MiB` or a number of bytes"))?;
+            let Kind::Size(low, high) = kind else { return Ok(bytes) };
+            let within = parse_size(low).is_none_or(|low| bytes >= low) && parse_size(high).is_none_or(|high| bytes <= high);
+            if within { Ok(bytes) } else { Err(format!("`{text}` is out of range: {low} to {high}")) }
+        })
+    }
+
+    fn span(&mut self, path: &'static str) -> Duration {
+        let kind = Self::kind(path);
+        self.value(path, |value| span_within(&scalar(value).unwrap_or_default(), kind))
+    }
+
+    fn auto_span(&mut self, path: &'static str) -> Option<Duration> {
+        let kind = Self::kind(path);
+        self.value(path, |value| {
+            let text = scalar(value).unwrap_or_default();
+            if text == "auto" { Ok(None) } else { span_within(&text, kind).map(Some) }
+        })
+    }
+
+    fn number(&mut self, path: &'static str) -> f64 {
+        let kind = Self::kind(path);
+        self.value(path, |value| {
+            let text = scalar(value).unwrap_or_default();
+            let number: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+            match kind {
+                Kind::Number(low, high) if !(low..=high).contains(&number) => Err(format!("`{text}` is out of range: {low} to {high}")),
+                _ => Ok(number),
+            }
+        })
+    }
+
+    fn count(&mut self, path: &'static str) -> u64 {
+        let kind = Self::kind(path);
+        self.value(path, |value| {
+            let text = scalar(value).unwrap_or_default();
+            let number: u64 = text.parse().map_err(|_| format!("`{text}` is not a whole number"))?;
+            match kind {
+                Kind::Count(low, high) if !(low..=high).contains(&number) => Err(format!("`{text}` is out of range: {low} to {high}")),
+                _ => Ok(number),
+            }
+        })
+    }
+
+    fn address(&mut self, path: &'static str, exposed_is_fine: bool) -> SocketAddr {
+        self.value(path, |value| {
+            let text = scalar(value).unwrap_or_default();
+            let address = text
+                .to_socket_addrs()
+                .ok()
+                .and_then(|addresses| addresses.into_iter().min_by_key(|address| !address.is_ipv4()))
+                .ok_or_else(|| format!("`{text}` is not an address: write `127.0.0.1:4317`"))?;
+            if address.ip().is_loopback() || exposed_is_fine {
+                return Ok(address);
+            }
+            Err(format!(
+                "`{text}` can be reached from other machines and nobody is asked who they are: use 127.0.0.1, or set `allow_unauthenticated_bind: true`"
+            ))
+        })
+    }
+
+    fn list<T: serde::de::DeserializeOwned>(&mut self, path: &'static str) -> Vec<T> {
+        let default = Self::default(path);
+        let given = self.spec.values.get(path).unwrap_or(&default);
+        self.effective.insert(path, serde_json::to_value(given).unwrap_or_default());
+        let Value::Sequence(items) = given else {
+            self.problems.push(Problem::new(path, "must be a list"));
+            return Vec::new();
+        };
+        let mut parsed = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match serde_yaml_ng::from_value(item.clone()) {
+                Ok(item) => parsed.push(item),
+                Err(error) => self.problems.push(Problem::new(format!("{path}[{index}]"), error.to_string())),
+            }
+        }
+        parsed
+    }
+
+    fn targets(&mut self, path: &'static str) -> Vec<Target> {
+        let targets: Vec<Target> = self.list(path);
+        // Header values are secrets more often than not.
+        if let Some(serde_json::Value::Array(items)) = self.effective.get_mut(path) {
+            let headers = items.iter_mut().filter_map(|item| item.get_mut("headers")?.as_object_mut());
+            headers.flat_map(|headers| headers.values_mut()).for_each(|value| *value = "<redacted>".into());
+        }
+        for (index, target) in targets.iter().enumerate() {
+            if !is_http(&target.url) {
+                self.problems.push(Problem::new(format!("{path}[{index}].url"), format!("`{}` is not an http or https URL", target.url)));
+            }
+        }
+        targets
+    }
+
+    fn policies(&mut self) -> Vec<Policy> {
+        let values = self.list::<serde_json::Value>("actions.policies");
+        let mut policies: Vec<Policy> = Vec::new();
+        for (index, value) in values.into_iter().enumerate() {
+            let at = format!("actions.policies[{index}]");
+            match serde_json::from_value::<Policy>(value) {
+                Err(error) => self.problems.push(Problem::new(at, error.to_string())),
+                Ok(policy) => {
+                    let twin = policies.iter().any(|earlier| earlier.name == policy.name);
+                    let complaints =
+                        complaints_about(&policy).into_iter().chain(twin.then(|| format!("name `{}` is used twice", policy.name)));
+                    self.problems.extend(complaints.map(|complaint| Problem::new(at.clone(), complaint)));
+                    policies.push(policy);
+                }
+            }
+        }
+        policies
+    }
+}
+
+fn complaints_about(policy: &Policy) -> Vec<String> {
+    use geophone_proto::action::Operation;
+    let mut complaints = Vec::new();
+    if policy.name.is_empty() {
+        complaints.push("`name` must not be empty".into());
+    }
+    if !(0.0..=1.0).contains(&policy.when.min_confidence) {
+        complaints.push(format!("`when.min_confidence` is {}: must be 0 to 1", policy.when.min_confidence));
+    }
+    for (role, operation) in [("do", Some(&policy.operation)), ("undo", policy.undo.as_ref())] {
+        match operation {
+            Some(Operation::Exec { command, .. }) if !command.first().is_some_and(|program| program.starts_with('/')) => {
+                complaints.push(format!("`{role}.exec.command` must begin with the absolute path of a program"));
+            }
+            Some(Operation::Http { url, .. }) if !is_http(url) => {
+                complaints.push(format!("`{role}.http.url`: `{url}` is not an http or https URL"));
+            }
+            _ => {}
+        }
+    }
+    complaints
+}
+
+fn is_http(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn span_within(text: &str, kind: Kind) -> Result<Duration, String> {
+    let span = millis::parse(text).ok_or_else(|| format!("`{text}` is not a duration: write `500ms`, `10s`, `2m`, `1h` or `7d`"))?;
+    let (Kind::Span(low, high) | Kind::AutoSpan(low, high)) = kind else { return Ok(span) };
+    let within = millis::parse(low).is_none_or(|low| span >= low) && millis::parse(high).is_none_or(|high| span <= high);
+    if within { Ok(span) } else { Err(format!("`{text}` is out of range: {low} to {high}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fields::FIELDS, *};
+
+    #[test]
+    fn every_field_is_read() {
+        let config = Config::from_spec(&Spec::default()).expect("defaults are valid");
+        let read: Vec<&str> = config.effective.keys().copied().collect();
+        let mut known: Vec<&str> = FIELDS.iter().map(|field| field.path).collect();
+        known.sort_unstable();
+        assert_eq!(read, known);
+    }
+}

@@ -1,0 +1,265 @@
+//! The table of everything that may be set. Change it here and nowhere else; the reference page and the
+//! JSON schema follow (`GEOPHONE_BLESS=1 cargo test -p geophone-service config`).
+
+/// What a value must look like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// A path of a file or folder.
+    Path,
+    /// Free text.
+    Text,
+    /// `host:port`; port 0 = any free one.
+    Address,
+    /// A number of bytes within bounds.
+    Size(&'static str, &'static str),
+    /// A duration within bounds.
+    Span(&'static str, &'static str),
+    /// A duration within bounds, or `auto`.
+    AutoSpan(&'static str, &'static str),
+    /// A number within bounds.
+    Number(f64, f64),
+    /// A whole number within bounds.
+    Count(u64, u64),
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
+    /// A list of `{url, headers}`.
+    Targets,
+    /// A list of policies.
+    Policies,
+}
+
+/// One thing that may be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Where it stands, keys joined by dots.
+    pub path: &'static str,
+    /// What it must look like.
+    pub kind: Kind,
+    /// Value where nobody sets it, as one would write it.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// When to change it.
+    pub change_when: &'static str,
+    /// Whether a reload takes it over while the service runs.
+    pub live: bool,
+}
+
+const fn fixed(path: &'static str, kind: Kind, default: &'static str, doc: &'static str, change_when: &'static str) -> Field {
+    Field { path, kind, default, doc, change_when, live: false }
+}
+
+const fn live(path: &'static str, kind: Kind, default: &'static str, doc: &'static str, change_when: &'static str) -> Field {
+    Field { path, kind, default, doc, change_when, live: true }
+}
+
+/// Everything that may be set, in the order of the reference page.
+pub const FIELDS: &[Field] = &[
+    fixed(
+        "data_dir",
+        Kind::Path,
+        "./geophone-data",
+        "Folder for the log, Parquet files, catalog and snapshots; made if missing",
+        "the disk of the working folder is too small or too slow",
+    ),
+    fixed(
+        "memory_limit",
+        Kind::Size("128MiB", "1TiB"),
+        "512MiB",
+        "What the process aims to stay under; open requests get an eighth of it, charts another eighth",
+        "senders are told to wait although memory is free, or memory is scarce",
+    ),
+    fixed(
+        "allow_unauthenticated_bind",
+        Kind::Flag,
+        "false",
+        "Allows endpoints that are not loopback although nobody is asked who they are",
+        "the network itself keeps strangers out (a pod, a private network)",
+    ),
+    fixed(
+        "receivers.otlp.protocols.grpc.endpoint",
+        Kind::Address,
+        "127.0.0.1:4317",
+        "Where OTLP over gRPC is received",
+        "another program has the port, or senders are on other machines",
+    ),
+    fixed(
+        "receivers.otlp.protocols.http.endpoint",
+        Kind::Address,
+        "127.0.0.1:4318",
+        "Where OTLP over HTTP is received (`/v1/traces`, `/v1/metrics`, `/v1/logs`)",
+        "another program has the port, or senders are on other machines",
+    ),
+    fixed(
+        "receivers.otlp.max_request_size",
+        Kind::Size("64KiB", "1GiB"),
+        "64MiB",
+        "Largest request, unpacked; a larger one is refused for good",
+        "senders are refused with `too large` and cannot make smaller batches",
+    ),
+    fixed(
+        "receivers.otlp.max_connections",
+        Kind::Count(1, 100_000),
+        "1024",
+        "Open connections of senders at most",
+        "more senders than this connect directly",
+    ),
+    fixed(
+        "api.endpoint",
+        Kind::Address,
+        "127.0.0.1:8080",
+        "Where the page, the API and `/metrics` are served",
+        "another program has the port",
+    ),
+    fixed(
+        "api.allowed_hosts",
+        Kind::Texts,
+        "[]",
+        "Host names, beside IP addresses and `localhost`, under which browsers may ask for the page; all others are refused (DNS rebinding)",
+        "a reverse proxy serves the page under a name",
+    ),
+    fixed(
+        "log.durability",
+        Kind::Choice(&["fsync", "os", "none"]),
+        "fsync",
+        "When a request is acknowledged: `fsync` = it survives a power cut, `os` = a crash of the process, `none` = nothing (kept in memory)",
+        "the disk cannot keep up, or the data need not survive",
+    ),
+    fixed(
+        "log.segment_size",
+        Kind::Size("1MiB", "1GiB"),
+        "64MiB",
+        "A file of the log is closed at this size, and becomes Parquet",
+        "many small Parquet files, or too much memory while sealing",
+    ),
+    fixed(
+        "log.segment_age",
+        Kind::Span("1s", "1h"),
+        "60s",
+        "A file of the log is closed at this age",
+        "other programs read the Parquet files and need them sooner",
+    ),
+    fixed(
+        "retention.age",
+        Kind::Span("1m", "3650d"),
+        "7d",
+        "Older files are deleted, and older incidents and anomalies are no longer listed",
+        "you look further back, or the disk fills",
+    ),
+    fixed(
+        "retention.size",
+        Kind::Size("16MiB", "1024TiB"),
+        "10GiB",
+        "The oldest files are deleted until the rest is smaller than this",
+        "the disk is larger or smaller",
+    ),
+    fixed(
+        "detection.window",
+        Kind::Span("1s", "60s"),
+        "10s",
+        "Length of the windows in which everything is counted",
+        "traffic is so thin that a window holds a handful of requests (longer), or seconds count (shorter)",
+    ),
+    fixed(
+        "detection.delay",
+        Kind::AutoSpan("0s", "10m"),
+        "auto",
+        "How long a window waits for its rows; `auto` learns it per sender",
+        "senders buffer in bursts that `auto` does not learn",
+    ),
+    fixed(
+        "detection.allowed_lateness",
+        Kind::Span("0s", "1h"),
+        "60s",
+        "Rows this late still amend their window; later ones are stored and counted, not scored",
+        "senders retry for longer than this",
+    ),
+    fixed(
+        "detection.alerts_per_week",
+        Kind::Number(0.01, 10_000.0),
+        "5",
+        "False alarms a week that you accept, all series together",
+        "you miss things (more), or are woken for nothing (less)",
+    ),
+    fixed(
+        "detection.series_max",
+        Kind::Count(1, 10_000_000),
+        "100000",
+        "Series per tenant; further ones are folded into one that is marked `overflow`",
+        "`overflow` series appear and memory is free",
+    ),
+    fixed(
+        "detection.series_per_name_max",
+        Kind::Count(1, 1_000_000),
+        "2000",
+        "Series per tenant, service and name",
+        "an attribute with many values is worth watching value by value",
+    ),
+    live(
+        "alerts.alertmanager",
+        Kind::Targets,
+        "[]",
+        "Alertmanagers (v2) that are told of incidents; `url` is the base, `/api/v2/alerts` is added",
+        "alerts are wanted",
+    ),
+    live(
+        "alerts.webhook",
+        Kind::Targets,
+        "[]",
+        "URLs that are told of incidents in the shape of Alertmanager's webhook; `url` is used as it is",
+        "alerts are wanted without an Alertmanager",
+    ),
+    live(
+        "alerts.resend_interval",
+        Kind::Span("1s", "1h"),
+        "60s",
+        "An open incident is sent again this often, and ends by itself after three times this",
+        "the receiver forgets alerts sooner",
+    ),
+    live("alerts.timeout", Kind::Span("100ms", "5m"), "10s", "A receiver that takes longer is tried again", "the receiver is slow"),
+    live(
+        "alerts.external_url",
+        Kind::Text,
+        "",
+        "Base of the links in alerts; empty = `http://` and `api.endpoint`",
+        "people reach the page under another address",
+    ),
+    live(
+        "actions.mode",
+        Kind::Choice(&["dry_run", "ask", "auto"]),
+        "dry_run",
+        "`dry_run` says what would be done, `ask` waits for a person, `auto` does it",
+        "you have watched the dry run and trust it",
+    ),
+    live("actions.policies", Kind::Policies, "[]", "When to do what; see below", "something is to be done about an incident"),
+    fixed(
+        "models.active",
+        Kind::Text,
+        "default",
+        "Name, or name@version, of the model that scores; `default` is the one inside the program",
+        "you have trained another",
+    ),
+    fixed(
+        "profiler.enabled",
+        Kind::Choice(&["auto", "true", "false"]),
+        "auto",
+        "Whether stacks of flagged spans are looked up; `auto` = where the kernel allows",
+        "you want an error instead of silence (`true`), or no profiler at all (`false`)",
+    ),
+    fixed(
+        "profiler.recording",
+        Kind::Text,
+        "",
+        "A recorded profiler session that answers instead of the kernel; empty = none",
+        "you replay an incident with the profile of that time",
+    ),
+];
+
+/// The field at a path.
+pub(crate) fn field(path: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.path == path)
+}
