@@ -1,2 +1,77 @@
-//! x
-fn main() {}
+//! Cost of observing, in nanoseconds a span: decoded batches to closed windows.
+//!
+//! `cargo bench -p geophone-engine --bench observe`. Spans of 20 services in traces of 10, batches of
+//! 100 and 1000, at 1k and 100k spans a second of event time.
+
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::cast_possible_truncation, missing_docs, reason = "a benchmark")]
+
+#[path = "../src/fixture.rs"]
+mod fixture;
+
+use fixture::{TestSpan, at, span, spans};
+use geophone_engine::{Settings, observe::Observer};
+use geophone_proto::{Seq, batch::Batch};
+use std::fs;
+
+const TRACE_SPANS: u64 = 10;
+
+/// One trace: a server span that calls the next service, and so on, alternating client and server.
+fn trace(number: u64, end_s: f64) -> Vec<TestSpan> {
+    let mut spans_of_trace: Vec<TestSpan> = Vec::new();
+    for depth in 0..TRACE_SPANS {
+        let service = format!("service-{}", (number + depth / 2) % 20);
+        let name = format!("operation-{}", (number / 20 + depth) % 8);
+        let id = number * TRACE_SPANS + depth + 1;
+        let mut next = span(&service, &name, id, end_s - 0.001 * depth as f64, 50 - 4 * depth + number % 7);
+        next = next.kind(if depth % 2 == 0 { 2 } else { 3 });
+        next.trace = number + 1;
+        if let Some(parent) = spans_of_trace.last() {
+            next = next.under(parent);
+        }
+        spans_of_trace.push(next);
+    }
+    spans_of_trace
+}
+
+fn batches(count: usize, per_batch: usize, spans_per_second: f64) -> Vec<Batch> {
+    let (mut number, mut seconds) = (0, 1.0);
+    let mut made = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut rows = Vec::with_capacity(per_batch);
+        while rows.len() < per_batch {
+            seconds += TRACE_SPANS as f64 / spans_per_second;
+            rows.extend(trace(number, seconds));
+            number += 1;
+        }
+        made.push(spans(at(seconds + 0.2), &rows));
+    }
+    made
+}
+
+/// CPU time of this thread so far: wall clock would measure the neighbours of a busy machine.
+fn cpu_ns() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn main() {
+    for (per_batch, rate) in [(100, 1_000.0), (100, 100_000.0), (1000, 100_000.0)] {
+        let total = 200_000;
+        let made = batches(total / per_batch, per_batch, rate);
+        let mut costs: Vec<f64> = (0..3)
+            .map(|_| {
+                let mut observer = Observer::new(&Settings::default());
+                let begun = cpu_ns();
+                for (seq, batch) in made.iter().enumerate() {
+                    observer.batch(batch, Seq(seq as u64));
+                    observer.new_series();
+                    std::hint::black_box(observer.drain());
+                }
+                observer.finish();
+                (cpu_ns() - begun) as f64 / total as f64
+            })
+            .collect();
+        costs.sort_by(f64::total_cmp);
+        println!("observe: {:.0} ns of CPU a span (batches of {per_batch}, {rate} spans/s of event time, median of 3)", costs[1]);
+    }
+}

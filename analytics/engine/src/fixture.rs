@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test and bench uses a part")]
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, ListArray, StringArray, UInt8Array, UInt32Array,
-    UInt64Array, types::Float64Type,
+    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, ListArray, StringArray, UInt8Array, UInt32Array, UInt64Array,
+    types::Float64Type,
 };
 use geophone_proto::{
     batch::{Batch, Columns},
@@ -109,8 +109,8 @@ fn lists(values: impl IntoIterator<Item = Vec<f64>>) -> ArrayRef {
     );
     // The schema wants items without nulls.
     let (_, offsets, items, nulls) = list.into_parts();
-    let geophone_proto_list = geophone_proto::columns::list_of_f64();
-    let arrow_schema::DataType::List(field) = geophone_proto_list else { unreachable!("it is a list") };
+    let data_type = geophone_proto::columns::list_of_f64();
+    let arrow_schema::DataType::List(field) = data_type else { unreachable!("it is a list") };
     Arc::new(ListArray::new(field, offsets, items, nulls))
 }
 

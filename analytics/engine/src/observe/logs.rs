@@ -80,7 +80,7 @@ impl LogIntake {
             }
             let window = parts.closing.window_of(times[row]);
             let Some(service) = services.get(resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
-            let Some(source) = self.source(parts, *service, severities[row], bodies.value(row), window) else { continue };
+            let Some(source) = self.source(parts, (*service, window), severities[row], bodies.value(row)) else { continue };
             if let Some(Body::Log(log)) = parts.sources.seen(source, window) {
                 log.add(window, exemplar_of(rows.trace_id().value(row), rows.span_id().value(row)));
                 parts.closing.touch(window, source);
@@ -88,7 +88,7 @@ impl LogIntake {
         }
     }
 
-    fn source(&mut self, parts: &mut Parts<'_>, service: ServiceIndex, severity: u8, body: &str, window: u64) -> Option<SourceIndex> {
+    fn source(&mut self, parts: &mut Parts<'_>, (service, window): (ServiceIndex, u64), severity: u8, body: &str) -> Option<SourceIndex> {
         let severity = severity_str(severity);
         let text_key = of_parts(u64::from(service), [severity.as_bytes(), body.as_bytes()]);
         if let Some(source) = self.texts.get(&text_key) {
@@ -97,7 +97,7 @@ impl LogIntake {
         let miner = self.miners.entry(service).or_default();
         let is_full = miner.len() >= TEMPLATES_MAX;
         let template = if is_full { String::new() } else { miner.template(body) };
-        let source = self.source_of(parts, service, severity, &template, window)?;
+        let source = self.source_of(parts, (service, window), severity, &template)?;
         if self.texts.len() >= TEXTS_MAX {
             self.texts.clear();
         }
@@ -109,10 +109,9 @@ impl LogIntake {
     fn source_of(
         &mut self,
         parts: &mut Parts<'_>,
-        service: ServiceIndex,
+        (service, window): (ServiceIndex, u64),
         severity: &str,
         template: &str,
-        window: u64,
     ) -> Option<SourceIndex> {
         let key = of_parts(u64::from(service), [severity.as_bytes(), template.as_bytes(), b"template"]);
         if let Some(source) = self.templates.get(&key) {
@@ -127,7 +126,7 @@ impl LogIntake {
         let is_overflow = template.is_empty();
         if !is_overflow && !parts.registry.admit(owner, 1, &[("body", template)], UnixNanos(parts.closing.end_of(window))) {
             parts.counts.add("geophone_engine_series_overflow_total", "logs", 1);
-            return self.source_of(parts, service, severity, "", window);
+            return self.source_of(parts, (service, window), severity, "");
         }
         if is_overflow {
             labels.insert("overflow".to_owned(), "true".to_owned());

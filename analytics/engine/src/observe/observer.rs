@@ -16,7 +16,7 @@ use crate::{
     cardinality::{Overflow, Registry},
     settings::Settings,
     time::{Watermark, span_flaw, time_flaw},
-    topology::{Topology, hosts::host_of, names::ServiceIndex},
+    topology::{Deploy, Placed, Topology, hosts::host_of, names::ServiceIndex},
     window::{ClosedWindow, SeriesIndex, StatKind, open::Closing},
 };
 use geophone_proto::{
@@ -156,7 +156,7 @@ impl Observer {
             if hosts.wants(sender, newest)
                 && let Some(host) = host_of(resources.attributes().value(row))
             {
-                hosts.place(&host, service, newest);
+                hosts.place(&host, service, (&batch.tenant, name), newest);
             }
         }
         services
@@ -204,7 +204,7 @@ impl Observer {
     fn close(&mut self, window: u64) {
         let Self { closing, sources, registry, topology, counts, .. } = self;
         let mut parts = Parts { closing, sources, registry, topology, counts, window_max: u64::MAX };
-        self.spans.say_peers(&mut parts, window);
+        self.spans.close(&mut parts, window);
         self.emit_amended();
         let length_ns = self.closing.length_ns;
         self.closing.next = Some(window + 1);
@@ -269,6 +269,16 @@ impl Observer {
     /// Series that expired since the last call: no row will come, their state can go.
     pub fn gone_series(&mut self) -> Vec<SeriesIndex> {
         self.registry.take_gone()
+    }
+
+    /// Services seen on a machine for the first time since the last call.
+    pub fn new_places(&mut self) -> Vec<Placed> {
+        self.topology.hosts.take_places()
+    }
+
+    /// Services seen in another version since the last call.
+    pub fn new_deploys(&mut self) -> Vec<Deploy> {
+        self.topology.hosts.take_deploys()
     }
 
     /// No window that ends at or before this will change any more.

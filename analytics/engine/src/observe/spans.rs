@@ -22,6 +22,7 @@ use crate::{
     },
     window::StatKind,
 };
+use arrow_array::{FixedSizeBinaryArray, StringArray};
 use geophone_proto::{
     columns::{Spans, span_kind_str},
     ids::{SpanId, TraceId},
@@ -58,40 +59,73 @@ pub struct SpanIntake {
     joined: Vec<Joined>,
 }
 
+/// The columns that are read, found once a batch.
+struct Columns<'a> {
+    resources: &'a [u32],
+    traces: &'a FixedSizeBinaryArray,
+    ids: &'a FixedSizeBinaryArray,
+    parents: &'a FixedSizeBinaryArray,
+    names: &'a StringArray,
+    routes: &'a StringArray,
+    peers: &'a StringArray,
+    kinds: &'a [u8],
+    starts: &'a [u64],
+    ends: &'a [u64],
+    statuses: &'a [u8],
+}
+
+impl<'a> Columns<'a> {
+    fn of(rows: &'a Spans) -> Self {
+        Self {
+            resources: rows.resource().values(),
+            traces: rows.trace_id(),
+            ids: rows.span_id(),
+            parents: rows.parent_span_id(),
+            names: rows.name(),
+            routes: rows.route(),
+            peers: rows.peer(),
+            kinds: rows.kind().values(),
+            starts: rows.start_ns().values(),
+            ends: rows.end_ns().values(),
+            statuses: rows.status().values(),
+        }
+    }
+}
+
 impl SpanIntake {
     /// Takes the rows of a batch. `services` has one entry per resource.
     pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], rows: &Spans, at: UnixNanos) {
-        let (starts, ends, resources) = (rows.start_ns().values(), rows.end_ns().values(), rows.resource().values());
+        let columns = Columns::of(rows);
         for row in 0..rows.len() {
-            if let Some(flaw) = span_flaw(starts[row], ends[row], at) {
+            if let Some(flaw) = span_flaw(columns.starts[row], columns.ends[row], at) {
                 parts.counts.unscored(flaw, 1);
                 continue;
             }
-            let window = parts.closing.window_of(ends[row]);
-            let Some(service) = services.get(resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
-            self.take_row(parts, *service, rows, row, window);
+            let window = parts.closing.window_of(columns.ends[row]);
+            let Some(service) = services.get(columns.resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
+            self.take_row(parts, (*service, window), &columns, row);
         }
     }
 
-    fn take_row(&mut self, parts: &mut Parts<'_>, service: ServiceIndex, rows: &Spans, row: usize, window: u64) {
-        let (kind, route) = (rows.kind().value(row), rows.route().value(row));
-        let spelt = if route.is_empty() { rows.name().value(row) } else { route };
+    fn take_row(&mut self, parts: &mut Parts<'_>, (service, window): (ServiceIndex, u64), columns: &Columns<'_>, row: usize) {
+        let (kind, route) = (columns.kinds[row], columns.routes.value(row));
+        let spelt = if route.is_empty() { columns.names.value(row) } else { route };
         let operation = operation(parts, service, kind, spelt, route.is_empty());
-        let (trace, parent) = (rows.trace_id().value(row), rows.parent_span_id().value(row));
+        let (trace, parent) = (columns.traces.value(row), columns.parents.value(row));
         let at = WantedSpan {
             trace_id: TraceId::from_slice(trace).unwrap_or_default(),
-            span_id: SpanId::from_slice(rows.span_id().value(row)).unwrap_or_default(),
-            start: UnixNanos(rows.start_ns().value(row)),
-            end: UnixNanos(rows.end_ns().value(row)),
+            span_id: SpanId::from_slice(columns.ids.value(row)).unwrap_or_default(),
+            start: UnixNanos(columns.starts[row]),
+            end: UnixNanos(columns.ends[row]),
         };
-        let failed = rows.status().value(row) == ERROR;
+        let failed = columns.statuses[row] == ERROR;
         let is_root = parent.iter().all(|byte| *byte == 0);
         let is_joined = parts.topology.spans.keeps(trace);
         let is_request = kind >= SERVER || is_root || !is_joined && is_mostly_entry(parts, operation);
         if is_joined && !at.span_id.is_none() {
             let key = span_key(trace, &at.span_id.0);
             let parent = if is_root { 0 } else { span_key(trace, parent) };
-            let peer = match rows.peer().value(row) {
+            let peer = match columns.peers.value(row) {
                 peer if peer.is_empty() || !matches!(kind, CLIENT | PRODUCER) => NOBODY,
                 peer => peer_service(parts, service, peer),
             };
@@ -104,12 +138,14 @@ impl SpanIntake {
         if is_request {
             count_request(parts, operation, window, &at, failed);
         }
-        self.take_joined(parts);
+        if !self.joined.is_empty() {
+            self.take_joined(parts);
+        }
     }
 
-    /// A window is being closed: calls to peers that send no spans are known now.
-    pub fn say_peers(&mut self, parts: &mut Parts<'_>, window: u64) {
-        parts.topology.spans.say_peers(window, &mut self.joined);
+    /// A window is being closed: exclusive times and calls to peers that send no spans are known now.
+    pub fn close(&mut self, parts: &mut Parts<'_>, window: u64) {
+        parts.topology.spans.close(window, &mut self.joined);
         self.take_joined(parts);
     }
 
@@ -122,7 +158,7 @@ impl SpanIntake {
                     #[allow(clippy::cast_precision_loss, reason = "a power of two")]
                     parts.topology.call(&call, parts.topology.spans.weight() as f64);
                     let callee = parts.topology.names.operation(call.callee).service;
-                    self.count_call(parts, (call.caller, call.callee), callee, call.window, |edge, weight| {
+                    self.count_call(parts, (call.caller, call.callee), (callee, call.window), |edge, weight| {
                         edge.add(call.window, weight, call.failed, Some(call.gap));
                     });
                 }
@@ -130,7 +166,7 @@ impl SpanIntake {
                     #[allow(clippy::cast_precision_loss, reason = "a power of two")]
                     let weight = parts.topology.spans.weight() as f64;
                     parts.topology.call_peer(caller, peer, if retract { -weight } else { weight }, failed);
-                    self.count_call(parts, (caller, u32::MAX - peer), peer, window, |edge, weight| {
+                    self.count_call(parts, (caller, u32::MAX - peer), (peer, window), |edge, weight| {
                         if retract { edge.remove(window, weight, failed) } else { edge.add(window, weight, failed, None) }
                     });
                 }
@@ -150,8 +186,7 @@ impl SpanIntake {
         &mut self,
         parts: &mut Parts<'_>,
         pair: (OperationIndex, u32),
-        callee: ServiceIndex,
-        window: u64,
+        (callee, window): (ServiceIndex, u64),
         count: impl FnOnce(&mut Edge, u64),
     ) {
         if !parts.closing.takes(window) {
@@ -160,7 +195,7 @@ impl SpanIntake {
         let source = match self.pairs.get(&pair) {
             Some(source) => *source,
             None => {
-                let source = self.edge(parts, pair, callee, window);
+                let source = self.edge(parts, pair, (callee, window));
                 self.pairs.insert(pair, source);
                 source
             }
@@ -172,7 +207,7 @@ impl SpanIntake {
         }
     }
 
-    fn edge(&mut self, parts: &mut Parts<'_>, pair: (OperationIndex, u32), callee: ServiceIndex, window: u64) -> SourceIndex {
+    fn edge(&mut self, parts: &mut Parts<'_>, pair: (OperationIndex, u32), (callee, window): (ServiceIndex, u64)) -> SourceIndex {
         let names = &parts.topology.names;
         let caller = names.operation(pair.0).service;
         let is_peer = pair.1 > u32::MAX / 2;

@@ -43,6 +43,11 @@ impl Sender {
         self.lateness.add(late_ns);
     }
 
+    /// Forgets how late its rows were.
+    pub fn forget(&mut self) {
+        self.lateness = Lateness::default();
+    }
+
     /// Whether it still counts.
     pub const fn is_active(&self, now: u64) -> bool {
         now.saturating_sub(self.heard) <= ACTIVE_NS

@@ -1,9 +1,9 @@
 //! Up to which event time the rows are complete. Driven by data; ticks only end silence.
 //!
 //! *Leader*: the newest event time that can be believed. A sender's clock is believed if it agrees
-//! with the wall clock of its arrival, or if enough other senders are about as far (their clocks
-//! carried on to now at the stream's own speed). So one clock that runs ahead leads nobody, neither
-//! in live telemetry nor in hours-old telemetry, which no wall clock can check.
+//! with the wall clock of its arrival; or, where most do not, if a third of the senders are about as far
+//! (their clocks carried on to now at the stream's own speed). So a few clocks that run ahead lead
+//! nobody, neither in live telemetry nor in hours-old telemetry, which no wall clock can check.
 //! *Delay*: the largest 99th percentile of lateness among senders of spans and logs, clamped to
 //! 1..15 s of wall clock, which is 1..15 s times the stream's speed in event time.
 //! *Watermark* = leader - delay, never backwards; it goes past the leader only when nothing at all
@@ -54,6 +54,8 @@ pub struct Watermark {
     learned: u64,
     batches_to_refresh: usize,
     batches: u64,
+    /// Most senders agree with our clock.
+    is_live: bool,
     /// Clocks of the batch at hand.
     batch_clocks: Vec<u64>,
     speed: f64,
@@ -76,6 +78,7 @@ impl Watermark {
             learned: 0,
             batches_to_refresh: 0,
             batches: 0,
+            is_live: false,
             batch_clocks: Vec::new(),
             speed: 1.0,
             speed_known: false,
@@ -106,39 +109,41 @@ impl Watermark {
         let mut clocks = std::mem::take(&mut self.batch_clocks);
         clocks.sort_unstable();
         for clock in clocks.drain(..).filter(|clock| *clock > self.leader).collect::<Vec<_>>() {
-            let is_supported = |this: &Self| clock <= this.support.saturating_add(this.slack_ns());
-            if !is_live(clock, self.heard) && !is_supported(self) && self.batches_to_refresh == 0 {
+            if !self.believes(clock, self.heard) && self.batches_to_refresh == 0 {
                 self.refresh();
             }
-            if is_live(clock, self.heard) || is_supported(self) {
+            if self.believes(clock, self.heard) {
                 self.leader = self.leader.max(clock);
             }
         }
         self.batch_clocks = clocks;
-        self.measure_speed(self.heard);
+    }
+
+    /// Agrees with our clock; or, unless most others do, is not far ahead of enough others.
+    fn believes(&self, clock: u64, heard: u64) -> bool {
+        is_live(clock, heard) || !self.is_live && clock <= self.support.saturating_add(self.slack_ns())
     }
 
     fn slack_ns(&self) -> u64 {
         times(SLACK_NS, self.speed.min(SPEED_MAX))
     }
 
-    /// Event time a second of wall clock.
+    /// Event time a second of wall clock, of what enough senders have reached.
     #[allow(clippy::cast_precision_loss, reason = "a ratio")]
-    fn measure_speed(&mut self, now: u64) {
+    fn measure_speed(&mut self, now: u64, front: u64) {
         if self.anchor.0 == 0 {
-            self.anchor = (now, self.leader);
-            let is_live = now.saturating_sub(self.leader) <= LIVE_NS;
-            self.speed = if is_live { 1.0 } else { SPEED_FIRST };
+            self.anchor = (now, front);
+            self.speed = if now.saturating_sub(front) <= LIVE_NS { 1.0 } else { SPEED_FIRST };
             return;
         }
         let wall = now.saturating_sub(self.anchor.0);
         if wall < SECOND_NS {
             return;
         }
-        let measured = (self.leader.saturating_sub(self.anchor.1) as f64 / wall as f64).clamp(1.0, SPEED_MAX);
+        let measured = (front.saturating_sub(self.anchor.1) as f64 / wall as f64).clamp(1.0, SPEED_MAX);
         self.speed = if self.speed_known { 0.7 * self.speed + 0.3 * measured } else { measured };
         self.speed_known = true;
-        self.anchor = (now, self.leader);
+        self.anchor = (now, front);
     }
 
     /// Tells how late a row of this sender is, once all senders of the batch were heard.
@@ -155,17 +160,24 @@ impl Watermark {
         let now = self.heard;
         self.senders.retain(|_, sender| sender.is_active(now));
         self.batches_to_refresh = self.senders.len() / 8;
-        let speed = if self.speed_known { self.speed } else { 0.0 };
-        let mut clocks: Vec<u64> =
-            self.senders.values().map(|sender| sender.clock + times(now.saturating_sub(sender.heard).min(LIVE_NS), speed)).collect();
-        let needed = clocks.len().div_ceil(8).clamp(2.min(clocks.len()), usize::MAX);
-        if needed > 0 {
-            let (_, reached, _) = clocks.select_nth_unstable_by(needed - 1, |a, b| b.cmp(a));
-            self.support = *reached;
+        // A process that sends spans and metrics is one voice.
+        let prompt = self.senders.values().any(|sender| sender.prompt);
+        let voices = || self.senders.values().filter(|sender| sender.prompt == prompt);
+        let needed = voices().count().div_ceil(3).max(voices().count().min(2));
+        self.is_live = voices().filter(|sender| is_live(sender.clock, sender.heard)).count() * 2 >= voices().count();
+        let carried = |sender: &Sender, speed: f64| sender.clock + times(now.saturating_sub(sender.heard).min(LIVE_NS), speed);
+        let mut clocks: Vec<u64> = voices().map(|sender| sender.clock).collect();
+        let mut carried_on: Vec<u64> = voices().map(|sender| carried(sender, if self.speed_known { self.speed } else { 0.0 })).collect();
+        if let Some(front) = nth_highest(&mut clocks, needed) {
+            self.measure_speed(now, front);
         }
-        let believed = self.support.saturating_add(self.slack_ns());
-        let clocks = self.senders.values().filter(|sender| sender.clock <= believed || is_live(sender.clock, sender.heard));
-        self.leader = clocks.map(|sender| sender.clock).max().unwrap_or(self.leader);
+        self.support = nth_highest(&mut carried_on, needed).unwrap_or(self.support);
+        let clocks = self.senders.values().filter(|sender| self.believes(sender.clock, sender.heard));
+        let leader = clocks.map(|sender| sender.clock).max().unwrap_or(self.leader);
+        if std::mem::replace(&mut self.leader, leader) > leader {
+            // What was late behind a clock that nobody believes any more was not late.
+            self.senders.values_mut().for_each(Sender::forget);
+        }
         let hopeless = times(DELAY_NS_MAX, self.speed);
         let delay = |prompt: bool| {
             let group = self.senders.values().filter(|sender| sender.prompt == prompt && sender.usual_ns() <= hopeless);
@@ -215,6 +227,11 @@ impl Watermark {
     pub const fn leader(&self) -> u64 {
         self.leader
     }
+}
+
+/// The value that so many are at least as high as.
+fn nth_highest(values: &mut [u64], n: usize) -> Option<u64> {
+    (n > 0 && n <= values.len()).then(|| *values.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1)
 }
 
 const fn is_live(clock: u64, heard: u64) -> bool {

@@ -77,16 +77,16 @@ impl Topology {
         let callee_service = self.names.operation(seen.callee).service;
         #[allow(clippy::cast_precision_loss, reason = "advice for ranking")]
         let busy_ns = seen.callee_ns as f64;
-        self.count((seen.caller, seen.callee), callee_service, weight, seen.failed, busy_ns);
+        self.count((seen.caller, seen.callee), callee_service, weight, (seen.failed, busy_ns));
     }
 
     /// Counts a call to a peer without spans; a negative weight takes it back.
     pub(crate) fn call_peer(&mut self, caller: OperationIndex, peer: ServiceIndex, weight: f64, failed: bool) {
         // The callee's place is taken by a number that no operation has.
-        self.count((caller, u32::MAX - peer), peer, weight, failed, 0.0);
+        self.count((caller, u32::MAX - peer), peer, weight, (failed, 0.0));
     }
 
-    fn count(&mut self, key: (OperationIndex, OperationIndex), callee_service: ServiceIndex, weight: f64, failed: bool, busy_ns: f64) {
+    fn count(&mut self, key: (OperationIndex, OperationIndex), callee_service: ServiceIndex, weight: f64, (failed, busy_ns): (bool, f64)) {
         if self.pairs.len() >= PAIRS_MAX && !self.pairs.contains_key(&key) {
             return;
         }

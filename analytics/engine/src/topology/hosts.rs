@@ -27,6 +27,17 @@ pub struct Deploy {
     pub at: UnixNanos,
 }
 
+/// A service was seen on a machine for the first time (in the last hour).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Whose telemetry it is.
+    pub tenant: Tenant,
+    /// `service.name`.
+    pub service: String,
+    /// `host.name`, else the Kubernetes node.
+    pub host: String,
+}
+
 /// Places and versions.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Hosts {
@@ -35,6 +46,8 @@ pub struct Hosts {
     /// Newest versions of a service, oldest first, at most a handful.
     versions: BTreeMap<u32, Vec<String>>,
     deploys: Vec<Deploy>,
+    fresh_deploys: Vec<Deploy>,
+    fresh_places: Vec<Placed>,
     /// When each sender's attributes were last read.
     read: FixedMap<u64, u64>,
 }
@@ -63,12 +76,23 @@ impl Hosts {
     }
 
     /// A service sends from this host.
-    pub fn place(&mut self, host: &str, service: u32, at_ns: u64) {
+    pub fn place(&mut self, host: &str, service: u32, name: (&Tenant, &str), at_ns: u64) {
         if let Some(seen) = self.places.get_mut(&(host.to_owned(), service)) {
             *seen = at_ns.max(*seen);
         } else if self.places.len() < PLACES_MAX {
             self.places.insert((host.to_owned(), service), at_ns);
+            self.fresh_places.push(Placed { tenant: name.0.clone(), service: name.1.to_owned(), host: host.to_owned() });
         }
+    }
+
+    /// Placements seen for the first time since the last call.
+    pub fn take_places(&mut self) -> Vec<Placed> {
+        std::mem::take(&mut self.fresh_places)
+    }
+
+    /// Deploys since the last call.
+    pub fn take_deploys(&mut self) -> Vec<Deploy> {
+        std::mem::take(&mut self.fresh_deploys)
     }
 
     /// A service sends in this version.
@@ -79,7 +103,9 @@ impl Hosts {
         }
         if let Some(previous) = known.last().cloned() {
             let (tenant, service, version) = (name.0.clone(), name.1.to_owned(), version.to_owned());
-            self.deploys.push(Deploy { tenant, service, version, previous, at: UnixNanos(at_ns) });
+            let deploy = Deploy { tenant, service, version, previous, at: UnixNanos(at_ns) };
+            self.fresh_deploys.push(deploy.clone());
+            self.deploys.push(deploy);
             if self.deploys.len() > 1000 {
                 self.deploys.remove(0);
             }

@@ -125,6 +125,10 @@ pub struct SpanTable {
     free: Vec<u32>,
     /// Entries to evict, by window.
     ages: BTreeMap<u64, Vec<u32>>,
+    /// Spans whose exclusive time is told when their window closes.
+    unbooked: BTreeMap<u64, Vec<u32>>,
+    /// Windows before this are closed.
+    open_from: u64,
     /// Spans that name a peer, by window: unless a child comes, the peer was called.
     peers: BTreeMap<u64, Vec<u32>>,
     /// One trace in 2^this is kept.
@@ -158,8 +162,9 @@ impl SpanTable {
     pub fn arrive(&mut self, key: u128, span: Span, out: &mut Vec<Joined>) -> bool {
         let slot = self.slot(key, span.window);
         let entry = &mut self.entries[slot as usize];
-        if entry.span.is_some() {
-            return false;
+        if let Some(known) = &entry.span {
+            // Another span under the same id is counted, but cannot be joined.
+            return known.at != span.at || known.service != span.service;
         }
         let (parent, window, peer) = (span.parent, span.window, span.peer);
         let waiting = std::mem::take(&mut entry.waiting);
@@ -168,7 +173,11 @@ impl SpanTable {
         for child in waiting {
             self.join(child, slot, key, out);
         }
-        self.book_exclusive(slot, out);
+        if window < self.open_from {
+            self.book_exclusive(slot, out);
+        } else {
+            self.unbooked.entry(window).or_default().push(slot);
+        }
         if peer != NOBODY && !self.entries[slot as usize].has_remote_child {
             self.peers.entry(window).or_default().push(slot);
         }
@@ -176,8 +185,11 @@ impl SpanTable {
             let above = self.slot(parent, window);
             let entry = &mut self.entries[above as usize];
             if entry.span.is_some() {
+                let is_booked = entry.exclusive.is_some();
                 self.join(slot, above, parent, out);
-                self.book_exclusive(above, out);
+                if is_booked {
+                    self.book_exclusive(above, out);
+                }
             } else {
                 entry.waiting.push(slot);
                 entry.window = entry.window.max(window);
@@ -246,8 +258,16 @@ impl SpanTable {
         }
     }
 
-    /// The window is being closed: spans that name a peer and have no child there called the peer.
-    pub fn say_peers(&mut self, window: u64, out: &mut Vec<Joined>) {
+    /// The window is being closed: tells exclusive times; and spans that name a peer and have no child
+    /// there called the peer.
+    pub fn close(&mut self, window: u64, out: &mut Vec<Joined>) {
+        self.open_from = window + 1;
+        let later = self.unbooked.split_off(&(window + 1));
+        for slot in std::mem::replace(&mut self.unbooked, later).into_values().flatten() {
+            if self.entries[slot as usize].exclusive.is_none() {
+                self.book_exclusive(slot, out);
+            }
+        }
         let later = self.peers.split_off(&(window + 1));
         for slot in std::mem::replace(&mut self.peers, later).into_values().flatten() {
             let entry = &mut self.entries[slot as usize];

@@ -6,4 +6,4 @@ pub mod join;
 pub mod names;
 
 pub use graph::{Call, OperationCall, Topology};
-pub use hosts::Deploy;
+pub use hosts::{Deploy, Placed};
