@@ -112,7 +112,7 @@ impl Place {
         let mut reader = Reader::new(bytes, left);
         while let Some((number, value)) = reader.next()? {
             match (number, schema::RESOURCE.by_number(number)) {
-                (1, _) => self.absorb_attribute(value.bytes()?, left)?,
+                (1, _) => self.absorb_attribute(value.bytes()?, reader.framed(), left)?,
                 (_, Some(known)) => check::field(known, value, left, &mut self.inherited)?,
                 (_, None) => {}
             }
@@ -120,9 +120,9 @@ impl Place {
         Ok(())
     }
 
-    fn absorb_attribute(&mut self, bytes: &[u8], left: u32) -> Result<(), WalkError> {
+    fn absorb_attribute(&mut self, bytes: &[u8], framed: &[u8], left: u32) -> Result<(), WalkError> {
         let pair = check::pair(bytes, left, &mut self.inherited)?;
-        self.resources.attributes.item(bytes);
+        self.resources.attributes.item(framed);
         let slot = match pair.key {
             b"service.name" => Some(&mut self.origin.service),
             b"service.namespace" => Some(&mut self.origin.namespace),

@@ -19,6 +19,13 @@ impl Cells {
         Self { bytes: Vec::new(), ends: vec![0] }
     }
 
+    /// Cells for so many rows of so many bytes, if the guess is right.
+    pub(crate) fn with_capacity(rows: usize, bytes: usize) -> Self {
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(0);
+        Self { bytes: Vec::with_capacity(bytes), ends }
+    }
+
     /// Number of sealed cells.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.ends.len() - 1).expect("each row costs wire bytes, which are below 2 GiB")
@@ -31,12 +38,14 @@ impl Cells {
         self.seal();
     }
 
-    /// Adds field 1 with this payload to the open cell.
+    /// Adds a field as it came (key, length, payload) as field 1 to the open cell.
     #[inline]
-    pub(crate) fn item(&mut self, payload: &[u8]) {
-        self.bytes.push(0x0a);
-        super::wire::put_varint(&mut self.bytes, payload.len() as u64);
-        self.bytes.extend_from_slice(payload);
+    pub(crate) fn item(&mut self, framed: &[u8]) {
+        let start = self.bytes.len();
+        let key_bytes = 1 + framed.iter().take_while(|byte| **byte >= 0x80).count();
+        // A key of one byte is the rule, so this copies once.
+        self.bytes.extend_from_slice(&framed[key_bytes.saturating_sub(1)..]);
+        self.bytes[start] = 0x0a;
     }
 
     /// Ends the open cell.
@@ -102,4 +111,21 @@ pub(crate) fn ids(width: i32, bytes: Vec<u8>) -> Result<Arc<dyn Array>, ArrowErr
 /// Takes the number of an enum that has values up to `max`; unknown ones are unspecified.
 pub(crate) fn enum_u8(number: u32, max: u8) -> u8 {
     u8::try_from(number).ok().filter(|number| *number <= max).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_field_one_however_its_key_was_written() {
+        let mut cells = Cells::new();
+        // Field 9, its key in one byte, then in three; the length in one byte, then in two.
+        cells.item(&[0x4a, 2, b'a', b'b']);
+        cells.item(&[0xca, 0x80, 0x00, 0x82, 0x00, b'c', b'd']);
+        assert_eq!(cells.bytes, [0x0a, 2, b'a', b'b', 0x0a, 0x82, 0x00, b'c', b'd']);
+        cells.cancel();
+        cells.push(b"x");
+        assert_eq!((cells.bytes.as_slice(), cells.len()), (b"x".as_slice(), 1));
+    }
 }

@@ -16,6 +16,9 @@ use std::{borrow::Cow, sync::Arc};
 /// Bytes that a row takes beside its texts and attributes.
 const ROW_BYTES: usize = 64;
 
+/// A usual record, with its share of the resource.
+const BYTES_PER_RECORD: usize = 300;
+
 /// The growing columns of `Logs`.
 pub(crate) struct LogRows {
     resource: Vec<u32>,
@@ -50,7 +53,7 @@ impl Rows for LogRows {
         let mut flaw = place.inherited;
         let mut reader = Reader::new(bytes, ROW_LEFT);
         while let Some((number, value)) = reader.next()? {
-            self.field(number, value, &mut record, &mut flaw)?;
+            self.field(number, (value, reader.framed()), &mut record, &mut flaw)?;
         }
         let refused = match flaw.0 {
             Some(reason) => Some(reason),
@@ -98,22 +101,30 @@ impl<'a> Record<'a> {
 }
 
 impl LogRows {
-    pub(crate) fn new() -> Self {
+    /// Columns for a request of so many bytes; a guess that is wrong costs time only.
+    pub(crate) fn new(wire_bytes: usize) -> Self {
+        let rows = wire_bytes / BYTES_PER_RECORD + 1;
         Self {
-            resource: Vec::new(),
-            scope: Vec::new(),
-            time_ns: Vec::new(),
-            severity: Vec::new(),
-            severity_text: Cells::new(),
-            body: Cells::new(),
-            trace_id: Vec::new(),
-            span_id: Vec::new(),
-            attributes: Cells::new(),
+            resource: Vec::with_capacity(rows),
+            scope: Vec::with_capacity(rows),
+            time_ns: Vec::with_capacity(rows),
+            severity: Vec::with_capacity(rows),
+            severity_text: Cells::with_capacity(rows, 8 * rows),
+            body: Cells::with_capacity(rows, 64 * rows),
+            trace_id: Vec::with_capacity(16 * rows),
+            span_id: Vec::with_capacity(8 * rows),
+            attributes: Cells::with_capacity(rows, wire_bytes / 2),
         }
     }
 
     #[inline]
-    fn field<'a>(&mut self, number: u32, value: Value<'a>, record: &mut Record<'a>, flaw: &mut Flaw) -> Result<(), WalkError> {
+    fn field<'a>(
+        &mut self,
+        number: u32,
+        (value, framed): (Value<'a>, &[u8]),
+        record: &mut Record<'a>,
+        flaw: &mut Flaw,
+    ) -> Result<(), WalkError> {
         match number {
             1 => record.time_ns = value.fixed64()?,
             2 => record.severity = value.low32()?,
@@ -123,9 +134,8 @@ impl LogRows {
             }
             5 => record.absorb_body(value.bytes()?, flaw)?,
             6 => {
-                let bytes = value.bytes()?;
-                check::pair(bytes, ROW_LEFT, flaw)?;
-                self.attributes.item(bytes);
+                check::pair(value.bytes()?, ROW_LEFT, flaw)?;
+                self.attributes.item(framed);
             }
             9 => record.trace_id = value.bytes()?,
             10 => record.span_id = value.bytes()?,

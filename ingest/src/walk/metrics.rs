@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// Bytes that a row takes beside its texts, lists and attributes.
 const ROW_BYTES: usize = 128;
 
+/// A usual point, with its share of metric and resource.
+const BYTES_PER_POINT: usize = 200;
+
 /// The growing columns of `Points`.
 pub(crate) struct PointRows {
     resource: Vec<u32>,
@@ -128,25 +131,27 @@ impl Rows for PointRows {
 }
 
 impl PointRows {
-    pub(crate) fn new() -> Self {
+    /// Columns for a request of so many bytes; a guess that is wrong costs time only.
+    pub(crate) fn new(wire_bytes: usize) -> Self {
+        let rows = wire_bytes / BYTES_PER_POINT + 1;
         Self {
-            resource: Vec::new(),
-            scope: Vec::new(),
-            metric: Cells::new(),
-            unit: Cells::new(),
-            kind: Vec::new(),
-            temporality: Vec::new(),
-            monotonic: Vec::new(),
-            start_ns: Vec::new(),
-            time_ns: Vec::new(),
-            value: Vec::new(),
-            count: Vec::new(),
-            flags: Vec::new(),
+            resource: Vec::with_capacity(rows),
+            scope: Vec::with_capacity(rows),
+            metric: Cells::with_capacity(rows, 24 * rows),
+            unit: Cells::with_capacity(rows, 4 * rows),
+            kind: Vec::with_capacity(rows),
+            temporality: Vec::with_capacity(rows),
+            monotonic: Vec::with_capacity(rows),
+            start_ns: Vec::with_capacity(rows),
+            time_ns: Vec::with_capacity(rows),
+            value: Vec::with_capacity(rows),
+            count: Vec::with_capacity(rows),
+            flags: Vec::with_capacity(rows),
             bounds: Lists::new(),
             buckets: Lists::new(),
-            exemplar_trace_id: Vec::new(),
-            exemplar_span_id: Vec::new(),
-            attributes: Cells::new(),
+            exemplar_trace_id: Vec::with_capacity(16 * rows),
+            exemplar_span_id: Vec::with_capacity(8 * rows),
+            attributes: Cells::with_capacity(rows, wire_bytes / 2),
             scratch: Scratch::default(),
         }
     }

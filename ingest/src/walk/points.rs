@@ -83,9 +83,8 @@ impl Point {
                 (PointKind::Gauge | PointKind::Sum | PointKind::Summary, 7)
                 | (PointKind::Histogram, 9)
                 | (PointKind::ExponentialHistogram, 1) => {
-                    let bytes = value.bytes()?;
-                    check::pair(bytes, POINT_LEFT, flaw)?;
-                    attributes.item(bytes);
+                    check::pair(value.bytes()?, POINT_LEFT, flaw)?;
+                    attributes.item(reader.framed());
                 }
                 (PointKind::Gauge | PointKind::Sum | PointKind::Summary, 8)
                 | (PointKind::Histogram | PointKind::ExponentialHistogram, 10) => point.flags = value.low32()?,

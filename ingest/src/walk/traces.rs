@@ -16,6 +16,9 @@ const TRACE_ID: Reason = "trace_id";
 const SPAN_ID: Reason = "span_id";
 const PARENT_SPAN_ID: Reason = "parent_span_id";
 
+/// A usual span, with its share of the resource.
+const BYTES_PER_SPAN: usize = 400;
+
 /// The growing columns of `Spans`.
 pub(crate) struct SpanRows {
     resource: Vec<u32>,
@@ -57,7 +60,7 @@ impl Rows for SpanRows {
         let mut flaw = place.inherited;
         let mut reader = Reader::new(bytes, ROW_LEFT);
         while let Some((number, value)) = reader.next()? {
-            self.field(number, value, &mut span, &mut flaw)?;
+            self.field(number, (value, reader.framed()), &mut span, &mut flaw)?;
         }
         match flaw.0.or_else(|| span.broken_rule()) {
             None => self.push(&span, place.rows()),
@@ -114,28 +117,36 @@ impl<'a> Span<'a> {
 }
 
 impl SpanRows {
-    pub(crate) fn new() -> Self {
+    /// Columns for a request of so many bytes; a guess that is wrong costs time only.
+    pub(crate) fn new(wire_bytes: usize) -> Self {
+        let rows = wire_bytes / BYTES_PER_SPAN + 1;
         Self {
-            resource: Vec::new(),
-            scope: Vec::new(),
-            trace_id: Vec::new(),
-            span_id: Vec::new(),
-            parent_span_id: Vec::new(),
-            name: Cells::new(),
-            route: Cells::new(),
-            peer: Cells::new(),
-            kind: Vec::new(),
-            start_ns: Vec::new(),
-            end_ns: Vec::new(),
-            status: Vec::new(),
-            status_message: Cells::new(),
-            attributes: Cells::new(),
-            events: Cells::new(),
+            resource: Vec::with_capacity(rows),
+            scope: Vec::with_capacity(rows),
+            trace_id: Vec::with_capacity(16 * rows),
+            span_id: Vec::with_capacity(8 * rows),
+            parent_span_id: Vec::with_capacity(8 * rows),
+            name: Cells::with_capacity(rows, 16 * rows),
+            route: Cells::with_capacity(rows, 0),
+            peer: Cells::with_capacity(rows, 0),
+            kind: Vec::with_capacity(rows),
+            start_ns: Vec::with_capacity(rows),
+            end_ns: Vec::with_capacity(rows),
+            status: Vec::with_capacity(rows),
+            status_message: Cells::with_capacity(rows, 0),
+            attributes: Cells::with_capacity(rows, wire_bytes / 4 * 3),
+            events: Cells::with_capacity(rows, 0),
         }
     }
 
     #[inline]
-    fn field<'a>(&mut self, number: u32, value: Value<'a>, span: &mut Span<'a>, flaw: &mut Flaw) -> Result<(), WalkError> {
+    fn field<'a>(
+        &mut self,
+        number: u32,
+        (value, framed): (Value<'a>, &[u8]),
+        span: &mut Span<'a>,
+        flaw: &mut Flaw,
+    ) -> Result<(), WalkError> {
         match number {
             1 => span.trace_id = value.bytes()?,
             2 => span.span_id = value.bytes()?,
@@ -149,14 +160,12 @@ impl SpanRows {
             7 => span.start_ns = value.fixed64()?,
             8 => span.end_ns = value.fixed64()?,
             9 => {
-                let bytes = value.bytes()?;
-                span.attribute(check::pair(bytes, ROW_LEFT, flaw)?);
-                self.attributes.item(bytes);
+                span.attribute(check::pair(value.bytes()?, ROW_LEFT, flaw)?);
+                self.attributes.item(framed);
             }
             11 => {
-                let bytes = value.bytes()?;
-                check::message(&schema::EVENT, bytes, ROW_LEFT, flaw)?;
-                self.events.item(bytes);
+                check::message(&schema::EVENT, value.bytes()?, ROW_LEFT, flaw)?;
+                self.events.item(framed);
             }
             13 => check::message(&schema::LINK, value.bytes()?, ROW_LEFT, flaw)?,
             10 | 12 | 14 => drop(value.varint()?),

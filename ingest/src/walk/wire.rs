@@ -66,13 +66,15 @@ impl<'a> Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+    /// What was left before the last field.
+    before: &'a [u8],
     left: u32,
 }
 
 impl<'a> Reader<'a> {
     /// Reads a message; `left` more levels may lie below it.
     pub(crate) const fn new(bytes: &'a [u8], left: u32) -> Self {
-        Self { rest: bytes, left }
+        Self { rest: bytes, before: bytes, left }
     }
 
     /// The next field's number and value; `None` at the end of the message.
@@ -81,6 +83,7 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
+        self.before = self.rest;
         let (number, wire_type) = self.key()?;
         let value = match wire_type {
             0 => Value::Varint(self.varint()?),
@@ -98,6 +101,12 @@ impl<'a> Reader<'a> {
             _ => return Err(WalkError::WireType),
         };
         Ok(Some((number, value)))
+    }
+
+    /// The last field as it came: key, length, payload.
+    #[inline]
+    pub(crate) fn framed(&self) -> &'a [u8] {
+        &self.before[..self.before.len() - self.rest.len()]
     }
 
     #[inline]

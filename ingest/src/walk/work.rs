@@ -88,15 +88,15 @@ pub fn walk(signal: Signal, wire: Bytes, tenant: Tenant, at: UnixNanos) -> Resul
     }
     let (place, columns) = match signal {
         Signal::Traces => {
-            let (place, rows) = through(&wire, SpanRows::new())?;
+            let (place, rows) = through(&wire, SpanRows::new(wire.len()))?;
             (place, Columns::Traces(rows.finish()?))
         }
         Signal::Metrics => {
-            let (place, rows) = through(&wire, PointRows::new())?;
+            let (place, rows) = through(&wire, PointRows::new(wire.len()))?;
             (place, Columns::Metrics(rows.finish()?))
         }
         Signal::Logs => {
-            let (place, rows) = through(&wire, LogRows::new())?;
+            let (place, rows) = through(&wire, LogRows::new(wire.len()))?;
             (place, Columns::Logs(rows.finish()?))
         }
     };
