@@ -13,6 +13,9 @@ use tokio::time::{Instant, timeout_at};
 /// A body of unknown length starts with this share of the budget; more as it comes.
 pub(crate) const FIRST_SHARE_BYTES: usize = 16 << 10;
 
+/// Single pieces up to this size are copied.
+const COPIED_BYTES_MAX: usize = 32 << 10;
+
 /// Bytes read so far, of a body or of a gRPC stream.
 pub(crate) struct Intake<'r> {
     reception: &'r Reception,
@@ -94,9 +97,11 @@ impl<'r> Intake<'r> {
         self.permit.grow_to(bytes).map_err(|over| over_budget(over, &self.reception.pressure))
     }
 
-    /// What was read, and its share.
+    /// What was read, and its share. A short piece is copied: it would keep the whole buffer alive into
+    /// which the connection reads, for as long as the log keeps the request.
     pub(crate) fn finish(self) -> (Bytes, Permit) {
         let bytes = match self.pieces {
+            Pieces::One(bytes) if bytes.len() <= COPIED_BYTES_MAX => Bytes::copy_from_slice(&bytes),
             Pieces::One(bytes) => bytes,
             Pieces::Joined(bytes) => bytes.freeze(),
         };

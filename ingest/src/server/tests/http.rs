@@ -7,7 +7,12 @@ use bytes::Bytes;
 use geophone_proto::{Class, otlp::collector::trace::v1::ExportTraceServiceResponse};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
 use prost::Message;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
@@ -117,4 +122,38 @@ async fn a_nack_that_may_be_retried_is_503_with_retry_after() {
     assert!(status_of(&response).has("RetryInfo"));
     let (response, _) = site.answering(post(address, "/v1/traces", &[PROTOBUF], body), drop).await;
     assert_eq!(response.status().as_u16(), 503, "500 would make the sender drop its data");
+}
+
+#[tokio::test]
+async fn a_refused_sender_reads_the_answer_and_goes_on_with_the_connection() {
+    let mut site = site(config()).await;
+    let address = site.http();
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+    tokio::spawn(connection);
+    let request = |path: &str, body: Vec<u8>| {
+        Request::post(path).header("host", "x").header(PROTOBUF.0, PROTOBUF.1).body(Full::new(Bytes::from(body))).expect("valid")
+    };
+    for size in [10, 900_000, 8 << 20] {
+        let response = sender.send_request(request("/v1/nothing", vec![0; size])).await.expect("an answer");
+        assert_eq!(response.status().as_u16(), 404, "{size} bytes");
+        response.into_body().collect().await.expect("a whole answer");
+        sender.ready().await.expect("the connection stays");
+    }
+    let call = sender.send_request(request("/v1/traces", spans(1).encode_to_vec()));
+    let (response, _) = site.answering(call, Receipt::ack).await;
+    assert_eq!(response.expect("an answer").status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn who_asks_before_sending_is_told_no_at_once() {
+    let site = site(config()).await;
+    let mut stream = TcpStream::connect(site.http()).await.expect("the server listens");
+    let head =
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("the server closes");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("\"code\":8"), "{answer}");
 }
