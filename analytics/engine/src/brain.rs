@@ -1,28 +1,310 @@
 //! The whole brain as one fold: a record in, effects out. Nothing here reads a clock or does IO.
+//!
+//! batch or tick -> observer -> for each closed window, in order: detector -> correlator -> decider.
+//! Called by the roof's one brain thread, in log order. Invariant: the same records give the same
+//! effects; so after a restart effects come again and their receivers take the newest version of an
+//! id, and do each `Perform` (action id, undo or not) once.
 
-use crate::settings::Settings;
-use geophone_proto::{Effect, Record, Seq, seam::Model};
+use crate::{
+    correlate::{Correlator, Findings, Release, Sight},
+    decide::{Decider, Move, Ward},
+    detect::{Detector, DetectorSnapshot, Scored},
+    error::EngineError,
+    observe::Observer,
+    settings::Settings,
+    window::{ClosedWindow, SeriesIndex},
+};
+use geophone_proto::{
+    Effect, Record, RecordBody, Seq, UnixNanos,
+    anomaly::Anomaly,
+    effect::ScoredWindow,
+    incident::Incident,
+    model::ModelRef,
+    seam::Model,
+    series::Series,
+    stacks::StackRequest,
+};
+use serde::{Deserialize, Serialize};
+
+/// Raised whenever the snapshot's layout changes.
+const LAYOUT: u32 = 1;
+/// Hosts are looked up again after so many windows.
+const PLACES_EVERY: u64 = 6;
+/// Models that wait for their record.
+const OFFERED_MAX: usize = 8;
 
 /// State = fold(log).
 pub struct Brain {
     settings: Settings,
-    model: Box<dyn Model>,
+    observer: Observer,
+    detector: Detector,
+    mind: Mind,
+    offered: Vec<Box<dyn Model>>,
+}
+
+/// What the brain itself keeps, all of it plain data.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Mind {
+    names: Vec<Series>,
+    correlator: Correlator,
+    decider: Decider,
+    /// End of the newest scored window.
+    now: UnixNanos,
+    settled: Option<UnixNanos>,
+    windows: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    layout: u32,
+    settings: String,
+    observer: Observer,
+    detector: DetectorSnapshot,
+    model: ModelRef,
+    mind: Mind,
+}
+
+/// Settings that shape the state; others may change over a restart.
+fn shape(settings: &Settings) -> String {
+    format!(
+        "window {:?}, delay {:?}, allowed_lateness {:?}, alerts_per_week {}, series {} / {}",
+        settings.window,
+        settings.delay,
+        settings.allowed_lateness,
+        settings.alerts_per_week,
+        settings.series_per_tenant_max,
+        settings.series_per_name_max
+    )
 }
 
 impl Brain {
     /// A brain that knows nothing yet.
     pub fn new(settings: Settings, model: Box<dyn Model>) -> Self {
-        Self { settings, model }
+        let observer = Observer::new(&settings);
+        let detector = Detector::new(&settings, model);
+        Self { settings, observer, detector, mind: Mind::default(), offered: Vec::new() }
+    }
+
+    /// Goes on from a snapshot.
+    ///
+    /// # Errors
+    /// If the bytes are none, have another layout, or were made under settings that shape the state
+    /// differently; then the log must be replayed.
+    pub fn restore(settings: Settings, model: Box<dyn Model>, bytes: &[u8]) -> Result<Self, EngineError> {
+        let (layout, _) = postcard::take_from_bytes::<u32>(bytes)?;
+        if layout != LAYOUT {
+            return Err(EngineError::Layout { found: layout, wanted: LAYOUT });
+        }
+        let (was, now) = (postcard::take_from_bytes::<(u32, String)>(bytes)?.0.1, shape(&settings));
+        if was != now {
+            return Err(EngineError::Settings { was, now });
+        }
+        let snapshot: Snapshot = postcard::from_bytes(bytes)?;
+        let mut mind = snapshot.mind;
+        let asked = model.card().model_ref();
+        if asked != snapshot.model {
+            mind.correlator.swapped(mind.now, &asked);
+        }
+        let detector = Detector::restore(snapshot.detector, model);
+        Ok(Self { settings, observer: snapshot.observer, detector, mind, offered: Vec::new() })
+    }
+
+    /// Everything but settings and model, as bytes.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let snapshot = Snapshot {
+            layout: LAYOUT,
+            settings: shape(&self.settings),
+            observer: self.observer.clone(),
+            detector: self.detector.snapshot(),
+            model: self.detector.model_ref(),
+            mind: self.mind.clone(),
+        };
+        postcard::to_stdvec(&snapshot).expect("plain data of known length always encodes into memory")
+    }
+
+    /// Hands over a model that a later `ModelSwapped` record will name.
+    pub fn offer(&mut self, model: Box<dyn Model>) {
+        self.offered.push(model);
+        let excess = self.offered.len().saturating_sub(OFFERED_MAX);
+        self.offered.drain(..excess);
+    }
+
+    /// Who scores.
+    pub fn model(&self) -> ModelRef {
+        self.detector.model_ref()
     }
 
     /// Takes the next record of the log. A batch must come with `decoded` set.
     pub fn step(&mut self, seq: Seq, record: &Record) -> Vec<Effect> {
-        let _ = (seq, record, &self.settings, &self.model);
-        Vec::new()
+        let mut effects = Vec::new();
+        match &record.body {
+            RecordBody::Batch(export) => match &export.decoded {
+                Some(batch) => {
+                    self.observer.batch(batch, seq);
+                    self.advance(&mut effects);
+                }
+                None => effects.push(count("geophone_engine_batches_skipped_total", "not_decoded", 1)),
+            },
+            RecordBody::Tick => {
+                self.observer.tick(record.at);
+                self.advance(&mut effects);
+            }
+            RecordBody::Decided(decision) => {
+                let step = self.mind.decider.decided(decision, self.observer.complete());
+                self.mind.carry_out(step, self.observer.complete(), &mut effects);
+            }
+            RecordBody::Outcome(outcome) => {
+                let at = self.observer.complete().max(self.mind.now);
+                let step = self.mind.decider.outcome(&self.settings, outcome, at);
+                self.mind.carry_out(step, at, &mut effects);
+            }
+            RecordBody::ModelSwapped(model) => self.swap(model, &mut effects),
+            RecordBody::Stacks(answer) => match self.mind.correlator.attach(answer) {
+                Some(effect) => effects.push(effect),
+                None => effects.push(count("geophone_engine_stacks_unused_total", if answer.stacks.is_some() { "unknown_anomaly" } else { "none_found" }, 1)),
+            },
+        }
+        effects
     }
 
     /// No more records will come (end of a replay): closes what the data have completed.
     pub fn finish(&mut self) -> Vec<Effect> {
-        Vec::new()
+        let mut effects = Vec::new();
+        self.observer.finish();
+        self.advance(&mut effects);
+        effects
     }
+
+    fn swap(&mut self, model: &ModelRef, effects: &mut Vec<Effect>) {
+        match self.offered.iter().position(|offered| offered.card().model_ref() == *model) {
+            Some(at) => {
+                self.detector.set_model(self.offered.remove(at));
+            }
+            None if self.detector.model_ref() != *model => effects.push(count("geophone_engine_model_swaps_missed_total", "not_offered", 1)),
+            None => {}
+        }
+        let noted = self.mind.correlator.swapped(self.mind.now, model);
+        effects.extend(noted.into_iter().map(|incident| Effect::Incident(Box::new(incident))));
+    }
+
+    /// Everything that new rows or time have completed.
+    fn advance(&mut self, effects: &mut Vec<Effect>) {
+        for (index, series, kind) in self.observer.new_series() {
+            self.detector.series(index, &series, kind);
+            self.mind.learn(index, &series);
+            effects.push(Effect::SeriesSeen(series));
+        }
+        for closed in self.observer.drain() {
+            self.window(&closed, effects);
+        }
+        for counted in self.observer.counts() {
+            effects.push(count(counted.name, counted.reason, counted.by));
+        }
+        let settled = self.observer.settled();
+        if let Some(at) = settled.filter(|_| settled > self.mind.settled) {
+            self.mind.settled = settled;
+            effects.push(Effect::Settled(at));
+        }
+    }
+
+    fn window(&mut self, closed: &ClosedWindow, effects: &mut Vec<Effect>) {
+        let Scored { window, later, flags, counts } = self.detector.window(closed);
+        effects.extend(counts.into_iter().map(|(name, reason, by)| count(name, reason, by)));
+        let at = UnixNanos(closed.start_ns).plus(closed.length_ns);
+        if !closed.amended {
+            self.mind.now = self.mind.now.max(at);
+            self.look_around();
+        }
+        let rows = self.mind.rows_of(closed, &window);
+        let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: closed.amended, names: &self.mind.names };
+        let findings = self.mind.correlator.step(sight);
+        for scored in std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty()) {
+            effects.push(Effect::Window(Box::new(scored)));
+        }
+        self.tell(findings, at, effects);
+        if !closed.amended {
+            self.decide(at, closed.length_ns, effects);
+        }
+    }
+
+    /// What the observer has learnt about places and versions.
+    fn look_around(&mut self) {
+        let topology = self.observer.topology();
+        let map = self.mind.correlator.map_mut();
+        for deploy in topology.deploys().iter().rev().take_while(|deploy| deploy.at.plus(600_000_000_000) >= self.mind.now) {
+            let release = Release { at: deploy.at, from: deploy.previous.clone(), to: deploy.version.clone() };
+            map.learn_release(&deploy.tenant, &deploy.service, release);
+        }
+        if self.mind.windows.is_multiple_of(PLACES_EVERY) {
+            map.renew_hosts(&|tenant, service| topology.hosts_of(tenant, service));
+        }
+        self.mind.windows += 1;
+    }
+
+    fn tell(&mut self, findings: Findings, at: UnixNanos, effects: &mut Vec<Effect>) {
+        let Findings { anomalies, incidents, wanted } = findings;
+        effects.extend(anomalies.into_iter().map(|anomaly| Effect::Anomaly(Box::new(anomaly))));
+        effects.extend(incidents.into_iter().map(|incident| Effect::Incident(Box::new(incident))));
+        effects.extend(wanted.into_iter().filter_map(|(series, anomaly)| self.want_stacks(series, &anomaly, at)));
+    }
+
+    fn want_stacks(&self, series: SeriesIndex, anomaly: &Anomaly, at: UnixNanos) -> Option<Effect> {
+        let samples = self.observer.span_samples(series, at).filter(|samples| !samples.flagged.is_empty())?;
+        Some(Effect::WantStacks(Box::new(StackRequest {
+            anomaly_id: anomaly.id.clone(),
+            service: samples.service,
+            instance: String::new(),
+            flagged: samples.flagged,
+            baseline: samples.baseline,
+        })))
+    }
+
+    fn decide(&mut self, at: UnixNanos, window_ns: u64, effects: &mut Vec<Effect>) {
+        if self.settings.policies.is_empty() {
+            return;
+        }
+        let Mind { correlator, decider, .. } = &mut self.mind;
+        let ails = |incident: &str, service: &str| correlator.ails(incident, service, at, window_ns);
+        let ward = Ward { at, open: correlator.open_incidents().cloned().collect(), ails: &ails };
+        for step in decider.step(&self.settings, &ward) {
+            self.mind.carry_out(Some(step), at, effects);
+        }
+    }
+}
+
+impl Mind {
+    fn learn(&mut self, index: SeriesIndex, series: &Series) {
+        let slot = index as usize;
+        if self.names.len() <= slot {
+            self.names.resize(slot + 1, series.clone());
+        }
+        self.names[slot] = series.clone();
+        self.correlator.map_mut().learn_series(index, series);
+    }
+
+    /// The series of each row of a scored window, which has the closed window's rows or fewer, in order.
+    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<SeriesIndex> {
+        let mut keys = window.features.keys.iter().peekable();
+        let names = &self.names;
+        let known = closed.rows.iter().map(|row| row.series).filter(|index| {
+            keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some()
+        });
+        known.collect()
+    }
+
+    /// Tells an action's step to everybody concerned; asks for it last.
+    fn carry_out(&mut self, step: Option<Move>, at: UnixNanos, effects: &mut Vec<Effect>) {
+        let Some(Move { action, event, perform }) = step else {
+            effects.push(count("geophone_engine_answers_ignored_total", "no_such_action", 1));
+            return;
+        };
+        let noted: Option<Incident> = self.correlator.note(&action.incident_id, at, &action.id, event);
+        effects.push(Effect::Action(Box::new(action)));
+        effects.extend(noted.map(|incident| Effect::Incident(Box::new(incident))));
+        effects.extend(perform.map(|request| Effect::Perform(Box::new(request))));
+    }
+}
+
+fn count(name: &'static str, reason: &'static str, by: u64) -> Effect {
+    Effect::Count { name, reason, by }
 }

@@ -5,6 +5,7 @@ pub mod cardinality;
 pub mod correlate;
 pub mod decide;
 pub mod detect;
+pub mod error;
 pub mod features;
 #[cfg(test)]
 mod fixture;
@@ -19,5 +20,6 @@ pub mod window;
 
 pub use brain::Brain;
 pub use detect::Detector;
+pub use error::EngineError;
 pub use features::feature_schema;
 pub use settings::Settings;

@@ -43,6 +43,8 @@ pub enum Aspect {
     PlainLog,
     /// A plain number without meaning.
     Plain,
+    /// A reading of the whole machine, sent by whoever watches it: it says where, not who.
+    Machine,
 }
 
 /// What a deviation does to people or machines.
@@ -106,6 +108,9 @@ const FAIL: [&str; 14] = [
 ];
 const TIME: [&str; 4] = ["duration", "latency", "time", "elapsed"];
 
+/// First words of metrics that describe a machine.
+const MACHINE: [&str; 3] = ["system", "node", "host"];
+
 /// Classifies a series.
 pub fn aspect(series: &Series) -> Aspect {
     match series.kind {
@@ -124,6 +129,9 @@ pub fn aspect(series: &Series) -> Aspect {
 
 fn metric_aspect(series: &Series) -> Aspect {
     let words = words(&series.name);
+    if words.first().is_some_and(|first| MACHINE.contains(&first.as_str())) {
+        return Aspect::Machine;
+    }
     let state = series.labels.iter().filter(|(key, _)| key.ends_with("state")).map(|(_, value)| value.to_lowercase());
     let idle = state.into_iter().any(|value| LEFT.contains(&value.as_str()));
     let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
@@ -200,7 +208,7 @@ pub const fn harm(aspect: Aspect, up: bool) -> Harm {
             false,
         )
         | (Aspect::Rate | Aspect::EdgeRate | Aspect::Headroom | Aspect::Throughput, true)
-        | (Aspect::PlainLog, _) => Harm::None,
+        | (Aspect::PlainLog | Aspect::Machine, _) => Harm::None,
     }
 }
 
@@ -223,6 +231,7 @@ mod tests {
         assert_eq!(of("http.server.request.duration", SeriesKind::MetricP95), Aspect::MetricDuration);
         assert_eq!(of("http.server.request.duration", SeriesKind::MetricRate), Aspect::Throughput);
         assert_eq!(of("db.client.connections.timeouts", SeriesKind::MetricRate), Aspect::Failures);
+        assert_eq!(of("system.cpu.utilization", SeriesKind::MetricValue), Aspect::Machine);
         assert_eq!(of("", SeriesKind::MetricValue), Aspect::Level);
     }
 

@@ -55,12 +55,12 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Requests a second of each operation of a service.
-    fn rates(&self, service: ServiceId) -> BTreeMap<&'a str, f64> {
+    /// Requests a second of each operation of a service, and of what it calls.
+    fn rates(&self, service: ServiceId) -> BTreeMap<(&'a str, bool), f64> {
         let mut rates = BTreeMap::new();
         for (place, name, pulse) in self.series_of(service) {
-            if place.aspect == Aspect::Rate && !place.outgoing {
-                let rate: &mut f64 = rates.entry(name.name.as_str()).or_default();
+            if place.aspect == Aspect::Rate {
+                let rate: &mut f64 = rates.entry((name.name.as_str(), place.outgoing)).or_default();
                 *rate += pulse.expected.max(pulse.actual);
             }
         }
@@ -68,11 +68,11 @@ impl<'a> Scene<'a> {
     }
 
     /// Calls a second over each edge into a service.
-    fn edge_rates(&self, service: ServiceId) -> BTreeMap<ServiceId, f64> {
+    fn edge_rates(&self, service: ServiceId) -> BTreeMap<(ServiceId, &'a str), f64> {
         let mut rates = BTreeMap::new();
-        for (place, _, pulse) in self.series_of(service) {
+        for (place, name, pulse) in self.series_of(service) {
             if let (Aspect::EdgeRate, Some(caller)) = (place.aspect, place.caller) {
-                *rates.entry(caller).or_default() += pulse.expected.max(pulse.actual);
+                *rates.entry((caller, name.name.as_str())).or_default() += pulse.expected.max(pulse.actual);
             }
         }
         rates
@@ -85,27 +85,42 @@ fn rise(pulse: &Pulse) -> f64 {
 }
 
 /// Added time of each service itself and of each edge.
+///
+/// A client span's own time is the time between caller and callee where the callee has spans (the
+/// gap, which is the callee's side), and the callee's whole time where it has none (the caller's).
 pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
     let mut blames = Vec::new();
+    let mut waits: BTreeMap<ServiceId, (f64, Vec<Blame>)> = BTreeMap::new();
+    let mut gaps: BTreeMap<ServiceId, f64> = BTreeMap::new();
     for id in scope {
         let (rates, edge_rates) = (scene.rates(*id), scene.edge_rates(*id));
         for (place, name, pulse) in scene.series_of(*id) {
             let rate = match (place.aspect, place.caller) {
-                (Aspect::Exclusive, _) if !place.outgoing => rates.get(name.name.as_str()).copied().unwrap_or(1.0),
-                (Aspect::EdgeGap, Some(caller)) => edge_rates.get(&caller).copied().unwrap_or(1.0),
+                (Aspect::Exclusive, _) => rates.get(&(name.name.as_str(), place.outgoing)).copied().unwrap_or(1.0),
+                (Aspect::EdgeGap, Some(caller)) => edge_rates.get(&(caller, name.name.as_str())).copied().unwrap_or(1.0),
                 _ => continue,
             };
             let amount = rise(&pulse) * (pulse.actual - pulse.expected) * rate.max(1e-3);
-            if amount > 0.0 {
-                blames.push(Blame {
-                    service: *id,
-                    operation: operation(name),
-                    harm: Harm::Latency,
-                    amount,
-                    sentence: sentence(name, &pulse),
-                });
+            if amount <= 0.0 {
+                continue;
             }
+            let blame = Blame { service: *id, operation: operation(name), harm: Harm::Latency, amount, sentence: sentence(name, &pulse) };
+            match place.caller {
+                Some(caller) => *gaps.entry(caller).or_default() += amount,
+                None if place.outgoing => {
+                    let entry = waits.entry(*id).or_default();
+                    entry.0 += amount;
+                    entry.1.push(blame);
+                    continue;
+                }
+                None => {}
+            }
+            blames.push(blame);
         }
+    }
+    for (id, (total, waiting)) in waits {
+        let left = (total - 1.2 * gaps.get(&id).copied().unwrap_or(0.0)).max(0.0) / total;
+        blames.extend(waiting.into_iter().map(|blame| Blame { amount: blame.amount * left, ..blame }).filter(|blame| blame.amount > 0.0));
     }
     if blames.is_empty() { from_durations(scene, scope) } else { blames }
 }
@@ -139,10 +154,7 @@ fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> 
 }
 
 fn operation(name: &Series) -> String {
-    match name.kind {
-        SeriesKind::EdgeGap | SeriesKind::EdgeRate | SeriesKind::EdgeErrorRatio => String::new(),
-        _ => name.name.clone(),
-    }
+    name.name.clone()
 }
 
 fn sentence(name: &Series, pulse: &Pulse) -> String {
@@ -165,12 +177,12 @@ pub fn errors(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
             let added = rise(&pulse) * (pulse.actual - pulse.expected);
             let amount = match (place.aspect, place.caller) {
                 (Aspect::Errors, _) if !place.outgoing => {
-                    let amount = added * rates.get(name.name.as_str()).copied().unwrap_or(1.0);
+                    let amount = added * rates.get(&(name.name.as_str(), false)).copied().unwrap_or(1.0);
                     *own.entry(*id).or_default() += amount.max(0.0);
                     amount
                 }
                 (Aspect::EdgeErrors, Some(caller)) => {
-                    let amount = added * edge_rates.get(&caller).copied().unwrap_or(1.0);
+                    let amount = added * edge_rates.get(&(caller, name.name.as_str())).copied().unwrap_or(1.0);
                     *over.entry((caller, *id)).or_default() += amount.max(0.0);
                     amount * 0.5
                 }
@@ -218,7 +230,7 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
             match place.aspect {
                 Aspect::Rate => (entry.actual, entry.expected) = (entry.actual + pulse.actual, entry.expected + pulse.expected),
                 Aspect::Errors => {
-                    entry.failing += rise(&pulse) * (pulse.actual - pulse.expected) * rates.get(name.name.as_str()).copied().unwrap_or(0.0);
+                    entry.failing += rise(&pulse) * (pulse.actual - pulse.expected) * rates.get(&(name.name.as_str(), false)).copied().unwrap_or(0.0);
                 }
                 _ => {}
             }

@@ -15,6 +15,7 @@ use geophone_proto::{
     anomaly::{Anomaly, Contribution},
     effect::ScoredWindow,
     incident::{Incident, TimelineEvent},
+    model::ModelRef,
     stacks::StackAnswer,
 };
 use serde::{Deserialize, Serialize};
@@ -325,12 +326,10 @@ impl Correlator {
     }
 
     /// Another model scores from now on: new flags may be our own doing.
-    pub fn swapped(&mut self, at: UnixNanos, model: &str) -> Vec<Incident> {
+    pub fn swapped(&mut self, at: UnixNanos, model: &ModelRef) -> Vec<Incident> {
         self.swapped_at = Some(at);
-        self.clusters
-            .iter_mut()
-            .filter(|cluster| cluster.is_open())
-            .for_each(|cluster| cluster.note(at, "model_swapped", format!("{model} scores from here on")));
+        let detail = format!("model {} {} scores from here on", model.name, model.version);
+        self.clusters.iter_mut().filter(|cluster| cluster.is_open()).for_each(|cluster| cluster.note(at, "model_swapped", detail.clone()));
         self.versions()
     }
 }

@@ -115,6 +115,16 @@ impl ServiceMap {
         self.services[id as usize].hosts.insert(host.to_owned());
     }
 
+    /// Looks up anew where every service runs; a service of which nothing is said keeps its hosts.
+    pub fn renew_hosts(&mut self, hosts_of: &dyn Fn(&Tenant, &str) -> Vec<String>) {
+        for service in &mut self.services {
+            let hosts = hosts_of(&service.tenant, &service.name);
+            if !hosts.is_empty() {
+                service.hosts = hosts.into_iter().collect();
+            }
+        }
+    }
+
     /// Takes note of a version change; the same change twice counts once.
     pub fn learn_release(&mut self, tenant: &Tenant, service: &str, release: Release) {
         let id = self.service_id(tenant, service);

@@ -75,6 +75,7 @@ impl Scales<'_> {
         let lost = 1.0 - ratio.max(against_usual);
         let callers = &self.map.service(live.place.service).callers;
         let explained = live.place.aspect == Aspect::EdgeRate
+            || live.place.outgoing
             || (!callers.is_empty() && callers.iter().all(|caller| self.traffic_ratio(*caller) < 0.5 * (1.0 + ratio)));
         ramp(lost, 0.2, 0.55) * if explained { 0.4 } else { 1.0 }
     }
