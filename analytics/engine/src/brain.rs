@@ -15,14 +15,8 @@ use crate::{
     window::{ClosedWindow, SeriesIndex},
 };
 use geophone_proto::{
-    Effect, Record, RecordBody, Seq, UnixNanos,
-    anomaly::Anomaly,
-    effect::ScoredWindow,
-    incident::Incident,
-    model::ModelRef,
-    seam::Model,
-    series::Series,
-    stacks::StackRequest,
+    Effect, Record, RecordBody, Seq, UnixNanos, anomaly::Anomaly, effect::ScoredWindow, incident::Incident, model::ModelRef, seam::Model,
+    series::Series, stacks::StackRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +155,11 @@ impl Brain {
             RecordBody::ModelSwapped(model) => self.swap(model, &mut effects),
             RecordBody::Stacks(answer) => match self.mind.correlator.attach(answer) {
                 Some(effect) => effects.push(effect),
-                None => effects.push(count("geophone_engine_stacks_unused_total", if answer.stacks.is_some() { "unknown_anomaly" } else { "none_found" }, 1)),
+                None => effects.push(count(
+                    "geophone_engine_stacks_unused_total",
+                    if answer.stacks.is_some() { "unknown_anomaly" } else { "none_found" },
+                    1,
+                )),
             },
         }
         effects
@@ -180,7 +178,9 @@ impl Brain {
             Some(at) => {
                 self.detector.set_model(self.offered.remove(at));
             }
-            None if self.detector.model_ref() != *model => effects.push(count("geophone_engine_model_swaps_missed_total", "not_offered", 1)),
+            None if self.detector.model_ref() != *model => {
+                effects.push(count("geophone_engine_model_swaps_missed_total", "not_offered", 1))
+            }
             None => {}
         }
         let noted = self.mind.correlator.swapped(self.mind.now, model);
@@ -197,9 +197,7 @@ impl Brain {
         for closed in self.observer.drain() {
             self.window(&closed, effects);
         }
-        for counted in self.observer.counts() {
-            effects.push(count(counted.name, counted.reason, counted.by));
-        }
+        effects.extend(self.observer.counts().into_iter().map(|(name, reason, by)| count(name, reason, by)));
         let settled = self.observer.settled();
         if let Some(at) = settled.filter(|_| settled > self.mind.settled) {
             self.mind.settled = settled;
@@ -286,9 +284,11 @@ impl Mind {
     fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<SeriesIndex> {
         let mut keys = window.features.keys.iter().peekable();
         let names = &self.names;
-        let known = closed.rows.iter().map(|row| row.series).filter(|index| {
-            keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some()
-        });
+        let known = closed
+            .rows
+            .iter()
+            .map(|row| row.series)
+            .filter(|index| keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some());
         known.collect()
     }
 

@@ -230,7 +230,8 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
             match place.aspect {
                 Aspect::Rate => (entry.actual, entry.expected) = (entry.actual + pulse.actual, entry.expected + pulse.expected),
                 Aspect::Errors => {
-                    entry.failing += rise(&pulse) * (pulse.actual - pulse.expected) * rates.get(&(name.name.as_str(), false)).copied().unwrap_or(0.0);
+                    entry.failing +=
+                        rise(&pulse) * (pulse.actual - pulse.expected) * rates.get(&(name.name.as_str(), false)).copied().unwrap_or(0.0);
                 }
                 _ => {}
             }
