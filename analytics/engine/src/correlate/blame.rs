@@ -26,6 +26,8 @@ pub struct Blame {
     pub harm: Harm,
     /// How much, in the kind's unit.
     pub amount: f64,
+    /// How sure the rise (or fall) is, 0 to 1.
+    pub sure: f64,
     /// Said with numbers.
     pub sentence: String,
 }
@@ -100,11 +102,13 @@ pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
                 (Aspect::EdgeGap, Some(caller)) => edge_rates.get(&(caller, name.name.as_str())).copied().unwrap_or(1.0),
                 _ => continue,
             };
-            let amount = rise(&pulse) * (pulse.actual - pulse.expected) * rate.max(1e-3);
+            let sure = rise(&pulse);
+            let amount = sure * (pulse.actual - pulse.expected) * rate.max(1e-3);
             if amount <= 0.0 {
                 continue;
             }
-            let blame = Blame { service: *id, operation: operation(name), harm: Harm::Latency, amount, sentence: sentence(name, &pulse) };
+            let (operation, sentence) = (name.name.clone(), sentence(name, &pulse));
+            let blame = Blame { service: *id, operation, harm: Harm::Latency, amount, sure, sentence };
             match place.caller {
                 Some(caller) => *gaps.entry(caller).or_default() += amount,
                 None if place.outgoing => {
@@ -131,13 +135,13 @@ fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> 
     for id in scope {
         for (place, name, pulse) in scene.series_of(*id) {
             let wanted = match place.aspect {
-                Aspect::Duration => name.kind == SeriesKind::DurationP50 || name.kind == SeriesKind::DurationP95,
+                Aspect::Duration => name.kind == SeriesKind::DurationP50 && !place.outgoing,
                 Aspect::MetricDuration => true,
                 _ => false,
             };
             let amount = rise(&pulse) * (pulse.actual - pulse.expected);
             if wanted && amount > added.get(id).map_or(0.0, |most| most.0) {
-                added.insert(*id, (amount, operation(name), sentence(name, &pulse)));
+                added.insert(*id, (amount, name.name.clone(), sentence(name, &pulse)));
             }
         }
     }
@@ -147,14 +151,12 @@ fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> 
         let below = callees.filter_map(|callee| added.get(callee)).map(|callee| callee.0).fold(0.0, f64::max);
         if *amount > below * 1.1 {
             let amount = amount - below;
-            blames.push(Blame { service: *id, operation: operation.clone(), harm: Harm::Latency, amount, sentence: sentence.clone() });
+            // Durations hold what callees take too: a weaker proof than a service's own time.
+            let (operation, sentence) = (operation.clone(), sentence.clone());
+            blames.push(Blame { service: *id, operation, harm: Harm::Latency, amount, sure: 0.4, sentence });
         }
     }
     blames
-}
-
-fn operation(name: &Series) -> String {
-    name.name.clone()
 }
 
 fn sentence(name: &Series, pulse: &Pulse) -> String {
@@ -189,7 +191,7 @@ pub fn errors(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
                 _ => 0.0,
             };
             if amount > words.get(id).map_or(0.0, |most| most.0) {
-                words.insert(*id, (amount, operation(name), sentence(name, &pulse)));
+                words.insert(*id, (amount, name.name.clone(), sentence(name, &pulse)));
             }
         }
     }
@@ -203,7 +205,8 @@ pub fn errors(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let unanswered = if above - answered > 0.2 * above { 0.7 * (above - answered) } else { 0.0 };
         if let Some((_, operation, sentence)) = words.get(id).filter(|_| itself + unanswered > 0.0) {
             let amount = itself + unanswered;
-            blames.push(Blame { service: *id, operation: operation.clone(), harm: Harm::Errors, amount, sentence: sentence.clone() });
+            let (operation, sentence) = (operation.clone(), sentence.clone());
+            blames.push(Blame { service: *id, operation, harm: Harm::Errors, amount, sure: 1.0, sentence });
         }
     }
     blames
@@ -257,7 +260,7 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let operation = lost_operation(scene, *id);
         let (actual, expected) = (phrase::number(own.actual), phrase::number(own.expected));
         let sentence = format!("gets {} of its expected requests ({actual}/s, expected {expected}/s); {why}", phrase::percent(ratio));
-        blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sentence });
+        blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sure: ramp(could - ratio, 0.1, 0.4), sentence });
     }
     blames
 }

@@ -5,7 +5,7 @@ use super::{
     book::{Book, ClusterId, Live, short_id},
     map::ServiceId,
     phrase,
-    suspects::{self, Accounts, Scene},
+    suspects::{self, Looks, Scene},
     verdict,
     weight::{BUDGET, Scales},
 };
@@ -15,7 +15,7 @@ use geophone_proto::{
     incident::{Incident, TimelineEvent},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Members that weigh at least this keep an incident open and date it.
 pub const CORE: f64 = 0.15;
@@ -23,8 +23,6 @@ pub const CORE: f64 = 0.15;
 const CALM_NS: u64 = 60_000_000_000;
 /// ... and after so long in any case.
 const SILENT_NS: u64 = 150_000_000_000;
-/// How much the sum of earlier looks at the suspects fades with each new look.
-const FADE: f64 = 0.8;
 /// A confidence must move by this for a new version.
 const MOVED: f64 = 0.05;
 
@@ -44,7 +42,7 @@ pub struct Cluster {
     /// What the API shows, once it is an incident.
     pub incident: Option<Incident>,
     /// Sum of looks at the suspects.
-    looks: BTreeMap<ServiceId, f64>,
+    looks: Looks,
     /// Changed since it was last shown.
     pub dirty: bool,
 }
@@ -59,7 +57,7 @@ impl Cluster {
             since: first.anomaly.started_at,
             last_at: first.last_at,
             incident: None,
-            looks: BTreeMap::new(),
+            looks: Looks::default(),
             dirty: false,
         }
     }
@@ -77,7 +75,9 @@ impl Cluster {
     /// Takes note of a member.
     pub fn join(&mut self, live: &Live, at: UnixNanos) {
         self.services.insert(live.place.service);
-        self.since = self.since.min(live.anomaly.started_at);
+        if self.incident.is_none() {
+            self.since = self.since.min(live.anomaly.started_at);
+        }
         let detail = format!("{} {}", live.anomaly.series.service, phrase::deviation(live));
         if self.incident.is_some() {
             self.note(at, "anomaly_opened", detail);
@@ -103,7 +103,10 @@ impl Cluster {
             if scales.evidence(members.iter().copied()) < BUDGET || calm > 2 * scales.window_ns {
                 return;
             }
-            self.since = core().map(|(live, _)| live.anomaly.started_at).min().unwrap_or(self.since);
+            // The typical onset: a single estimate may be far off.
+            let mut onsets: Vec<UnixNanos> = core().map(|(live, _)| live.anomaly.started_at).collect();
+            onsets.sort_unstable();
+            self.since = onsets.get((onsets.len().max(1) - 1) / 2).copied().unwrap_or(self.since);
         } else if !self.is_open() {
             return;
         }
@@ -118,13 +121,7 @@ impl Cluster {
 
     /// Looks at the suspects again and renews what is said.
     fn look(&mut self, scene: &Scene<'_>, book: &Book, members: &[&Live]) {
-        let mut accounts: Accounts = suspects::accounts(scene, members);
-        self.looks.values_mut().for_each(|sum| *sum *= FADE);
-        for (service, account) in &mut accounts {
-            let sum = self.looks.entry(*service).or_default();
-            *sum += account.score;
-            account.score = *sum * (1.0 - FADE);
-        }
+        let accounts = self.looks.add(suspects::accounts(scene, members));
         let ranked = suspects::rank(scene, &accounts, members);
         let all: Vec<&Live> = book.all_of_cluster(self.id).collect();
         let Some(said) = verdict::verdict(scene, members, &ranked) else { return };
@@ -203,9 +200,7 @@ impl Cluster {
         self.services.extend(&other.services);
         self.since = self.since.min(other.since);
         self.last_at = self.last_at.max(other.last_at);
-        for (service, sum) in &other.looks {
-            *self.looks.entry(*service).or_default() += sum;
-        }
+        self.looks.absorb(std::mem::take(&mut other.looks));
         if let (Some(into), true) = (self.incident.as_ref().map(|incident| incident.id.clone()), other.is_open()) {
             let from = other.incident.as_ref().map(|incident| incident.id.clone()).unwrap_or_default();
             if let Some(incident) = &mut other.incident {

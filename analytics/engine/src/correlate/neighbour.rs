@@ -47,6 +47,7 @@ pub fn blame(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>, slow: &mut Vec<Blam
             operation: burn.metric.clone(),
             harm: super::aspect::Harm::Latency,
             amount: taken,
+            sure: burn.strength,
             sentence: burn.sentence.clone(),
         });
         moved.push((*noisy, burn.strength, sentence));

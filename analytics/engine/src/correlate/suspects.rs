@@ -15,6 +15,7 @@ use super::{
     weight::{Scales, ramp},
 };
 use geophone_proto::{Series, UnixNanos, incident::Suspect};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the ranking looks at.
@@ -29,12 +30,46 @@ pub struct Scene<'a> {
 }
 
 /// What speaks for one service.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// Sum of evidence.
     pub score: f64,
     operation: (f64, String),
     evidence: Vec<(f64, String)>,
+}
+
+/// What many looks at the suspects have shown: scores add up and fade slowly; the words are those of
+/// the look in which most spoke for the service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Looks(BTreeMap<ServiceId, (f64, Account)>);
+
+/// How much earlier looks fade with each new one.
+const FADE: f64 = 0.95;
+
+impl Looks {
+    /// Adds a look; the accounts so far.
+    pub fn add(&mut self, look: Accounts) -> Accounts {
+        self.0.values_mut().for_each(|(sum, _)| *sum *= FADE);
+        for (service, account) in look {
+            let (sum, best) = self.0.entry(service).or_default();
+            *sum += account.score;
+            if account.score >= best.score {
+                *best = account;
+            }
+        }
+        self.0.iter().map(|(service, (sum, best))| (*service, Account { score: *sum, ..best.clone() })).collect()
+    }
+
+    /// Takes over those of another group.
+    pub fn absorb(&mut self, other: Self) {
+        for (service, (sum, account)) in other.0 {
+            let (own, best) = self.0.entry(service).or_default();
+            *own += sum;
+            if account.score > best.score {
+                *best = account;
+            }
+        }
+    }
 }
 
 /// Evidence of all services.
@@ -101,6 +136,8 @@ pub fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
 /// Gives each service its share of one kind of harm.
 fn share_out(accounts: &mut Accounts, strength: f64, blames: &[Blame]) {
     let total: f64 = blames.iter().map(|blame| blame.amount).sum();
+    // A look at what has all but passed tells little.
+    let strength = strength * blames.iter().map(|blame| blame.sure).fold(0.0, f64::max);
     if strength <= 0.0 || total <= 0.0 {
         return;
     }
@@ -194,7 +231,7 @@ pub fn rank(scene: &Scene<'_>, accounts: &Accounts, members: &[&Live]) -> Vec<Su
         {
             sentences.push(path);
         }
-        let confidence = (account.score / (total + unknown * best.max(0.3)) * 1000.0).round() / 1000.0;
+        let confidence = (account.score / (total + unknown * best) * 1000.0).round() / 1000.0;
         suspects.push(Suspect {
             service: map.service(*id).name.clone(),
             operation: account.operation.1.clone(),
