@@ -4,8 +4,11 @@ pub mod api;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod models;
 pub mod outgoing;
 pub mod page;
+pub mod replay;
+pub mod telemetry;
 pub mod view;
 pub mod wiring;
 

@@ -1,6 +1,6 @@
 //! The list of commands.
 
-use super::{actions, anomalies, completion, doctor, incidents, models, query, validate};
+use super::{actions, anomalies, completion, doctor, incidents, models, query, replay, score, serve, validate};
 use crate::error::ServiceError;
 use clap::{Parser, Subcommand};
 use std::io::{IsTerminal, stderr};
@@ -21,6 +21,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Replay(replay::Replay),
+    Score(score::Score),
     Query(query::Query),
     Incidents(incidents::Incidents),
     Anomalies(anomalies::Anomalies),
@@ -36,6 +39,9 @@ impl Cli {
     pub fn run(self) -> Result<(), ServiceError> {
         log_to_stderr();
         match self.command {
+            Command::Serve(command) => command.run(),
+            Command::Replay(command) => command.run(),
+            Command::Score(command) => command.run(),
             Command::Query(command) => command.run(),
             Command::Incidents(command) => command.run(),
             Command::Anomalies(command) => command.run(),

@@ -97,13 +97,12 @@ fn folder(dir: &Path) -> Finding {
 }
 
 fn runtime() -> Finding {
-    let path = std::env::var("ORT_DYLIB_PATH").ok();
-    let found = match path {
-        Some(path) if Path::new(&path).is_file() => Ok(path),
-        Some(path) => Err(format!("ORT_DYLIB_PATH names `{path}`, which is no file; the embedded runtime is used")),
-        None => Ok("embedded (set ORT_DYLIB_PATH for ONNX Runtime's library)".into()),
-    };
-    Finding::new("model runtime", found, "export ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so")
+    let runtime = geophone_models::runtime();
+    let path = runtime.path.map(|path| format!(" in {}", path.display())).unwrap_or_default();
+    let found = format!("{}{path}: {}", runtime.name, runtime.note);
+    let named = std::env::var_os("ORT_DYLIB_PATH").is_some();
+    let found = if named && path.is_empty() { Err(found) } else { Ok(found) };
+    Finding::new("model runtime", found, "export ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so   # a library that exists")
 }
 
 /// What the profiler needs of the kernel, read below `root`.

@@ -8,8 +8,12 @@ mod doctor;
 mod incidents;
 mod models;
 mod output;
+mod progress;
 mod query;
 mod remote;
+mod replay;
+mod score;
+mod serve;
 mod settings;
 mod validate;
 

@@ -8,18 +8,18 @@ use std::{collections::BTreeMap, time::Duration};
 /// `--endpoint`, for commands that ask a running server.
 #[derive(Clone, Debug, Args)]
 pub struct Remote {
-    /// Where the server is.
-    #[arg(long, env = "GEOPHONE_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    endpoint: String,
+    /// Where the server is [default: http://127.0.0.1:8080].
+    #[arg(long, env = "GEOPHONE_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
 }
 
 /// Queries end after 10 s by themselves.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Remote {
-    /// A server at an endpoint.
-    pub fn at(endpoint: &str) -> Self {
-        Self { endpoint: endpoint.to_owned() }
+    /// Whether somebody named a server.
+    pub fn is_named(&self) -> bool {
+        self.endpoint.is_some()
     }
 
     /// `GET`, JSON back.
@@ -39,7 +39,7 @@ impl Remote {
     }
 
     fn exchange(&self, method: &str, path: &str, body: String) -> Result<Value, ServiceError> {
-        let base = self.endpoint.trim_end_matches('/');
+        let base = self.endpoint.as_deref().unwrap_or("http://127.0.0.1:8080").trim_end_matches('/');
         let scheme = if base.contains("://") { "" } else { "http://" };
         let url = format!("{scheme}{base}{path}");
         let headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);

@@ -1,7 +1,20 @@
 //! Which room hands what to which: the nine hops as a chain of named steps, and every thread.
 
+mod clock;
+mod committer;
+mod dispatcher;
 mod pulse;
+mod recovery;
+mod service;
 mod submit;
+mod thinker;
+mod threads;
+mod upkeep;
 
+pub use clock::SystemClock;
 pub use pulse::Pulse;
+pub use recovery::decoder;
+pub use service::{Addresses, Service};
 pub use submit::{Submission, Submitter};
+pub use thinker::{MakeModel, Memory};
+pub use threads::io_runtime;

@@ -76,6 +76,11 @@ impl Pulse {
         self.is_caught_up.store(fine, Relaxed);
     }
 
+    /// Whether the brain has read what was in the log at the start.
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up.load(Relaxed)
+    }
+
     /// A model is loaded and the brain runs.
     pub fn set_brain(&self, fine: bool) {
         self.is_brain_fine.store(fine, Relaxed);

@@ -40,6 +40,12 @@ impl Submitter {
         seq.map_err(|message| ServiceError::room(geophone_proto::Class::Retry, message))
     }
 
+    /// Hands in a record without waiting for anything; false if there is no room.
+    pub fn submit_unwatched(&self, body: RecordBody) -> bool {
+        let (done, _) = oneshot::channel();
+        self.0.try_send(Submission { body, done }).is_ok()
+    }
+
     /// Records waiting for the committer.
     pub fn waiting(&self) -> usize {
         self.0.max_capacity() - self.0.capacity()

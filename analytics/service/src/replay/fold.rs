@@ -1,0 +1,90 @@
+//! The fold of a replay: messages and synthetic ticks through the brain, effects to whoever keeps them.
+
+use super::merge::Message;
+use crate::error::ServiceError;
+use geophone_engine::Brain;
+use geophone_proto::{Effect, Record, RecordBody, Seq, UnixNanos, incident::Incident, time::SECOND_NS};
+use geophone_store::{Log, Store};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Ticks in one silence at most: a gap of days is crossed in larger steps.
+const TICKS_MAX: u64 = 3_600;
+
+/// Where a replay is kept (`--save`).
+pub struct Keep {
+    /// Gets every record.
+    pub log: Arc<Log>,
+    /// Gets every effect.
+    pub store: Arc<Store>,
+}
+
+/// A brain that is fed from files.
+pub struct Replay {
+    brain: Brain,
+    keep: Option<Keep>,
+    seq: Seq,
+    now: Option<UnixNanos>,
+    incidents: BTreeMap<(UnixNanos, String), Incident>,
+    /// Rows fed.
+    pub rows: u64,
+}
+
+impl Replay {
+    /// A replay that starts from nothing.
+    pub fn new(brain: Brain, keep: Option<Keep>) -> Self {
+        Self { brain, keep, seq: Seq(0), now: None, incidents: BTreeMap::new(), rows: 0 }
+    }
+
+    /// Feeds one request, after the ticks of the time that passed before it.
+    pub fn feed(&mut self, message: Message) -> Result<(), ServiceError> {
+        let now = self.now.unwrap_or(message.at);
+        let silence = message.at.since(now);
+        let step = SECOND_NS.max(silence / TICKS_MAX);
+        let mut tick = now.plus(step);
+        while tick < message.at {
+            self.step(Record { at: tick, body: RecordBody::Tick })?;
+            tick = tick.plus(step);
+        }
+        self.now = Some(now.max(message.at));
+        self.rows += message.export.decoded.as_ref().map_or(0, |batch| batch.len() as u64);
+        self.step(Record { at: now.max(message.at), body: RecordBody::Batch(message.export) })
+    }
+
+    /// No more will come: the incidents, oldest first.
+    pub fn finish(mut self) -> Result<Vec<Incident>, ServiceError> {
+        let effects = self.brain.finish();
+        self.take(effects);
+        if let Some(keep) = &self.keep {
+            keep.log.roll();
+            let failed = |error: geophone_store::StoreError| ServiceError::room(error.class(), error);
+            if let Some(last) = keep.log.head().0.checked_sub(1) {
+                keep.store.snapshot_write(Seq(last), &self.brain.snapshot()).map_err(failed)?;
+                keep.log.release(Seq(last));
+            }
+            keep.store.seal().map_err(failed)?;
+        }
+        Ok(self.incidents.into_values().collect())
+    }
+
+    fn step(&mut self, record: Record) -> Result<(), ServiceError> {
+        let mut seq = self.seq;
+        self.seq = seq.next();
+        if let Some(keep) = &self.keep {
+            seq = keep.log.append(vec![record.clone()]).map_err(|error| ServiceError::room(error.class(), error))?;
+        }
+        let effects = self.brain.step(seq, &record);
+        self.take(effects);
+        Ok(())
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Some(keep) = &self.keep {
+                keep.store.observe(&effect);
+            }
+            if let Effect::Incident(incident) = effect {
+                self.incidents.insert((incident.opened_at, incident.id.clone()), *incident);
+            }
+        }
+    }
+}

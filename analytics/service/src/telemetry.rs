@@ -1,0 +1,47 @@
+//! Our own counters as Prometheus text, and what they mean.
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// Set once: the `metrics` facade takes one recorder per process.
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Bounds for durations, in seconds.
+const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The recorder of this process; the first call installs it.
+pub fn recorder() -> &'static PrometheusHandle {
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new().set_buckets(SECONDS).unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+        }
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    describe_counter!("geophone_received_items_total", "Spans, data points and log records received");
+    describe_counter!("geophone_acked_items_total", "Of these, in the log and acknowledged");
+    describe_counter!("geophone_refused_items_total", "Of these, not taken; the sender was told to come again");
+    describe_counter!("geophone_dropped_items_total", "Of these, refused for good, by reason");
+    describe_counter!("geophone_commit_failures_total", "Groups that could not be appended to the log");
+    describe_counter!("geophone_log_appended_records_total", "Records appended to the log");
+    describe_counter!("geophone_log_appended_bytes_total", "Bytes appended to the log");
+    describe_histogram!("geophone_log_commit_seconds", "Time to append a group and flush it as configured");
+    describe_gauge!("geophone_brain_behind_records", "Records of the log that the brain has not seen");
+    describe_counter!("geophone_brain_rebuilds_total", "Times the brain panicked and was rebuilt from snapshot and log");
+    describe_counter!("geophone_brain_skipped_records_total", "Records that the brain cannot take, kept in the quarantine folder");
+    describe_gauge!("geophone_brain_snapshot_bytes", "Size of the brain's newest snapshot");
+    describe_gauge!("geophone_channel_waiting", "Messages waiting in a bounded channel");
+    describe_counter!("geophone_api_refused_total", "Requests to the API answered with an error, by status");
+    describe_counter!("geophone_view_forgotten_total", "Items that the read model no longer shows");
+    describe_gauge!("geophone_incidents_open", "Open incidents");
+    describe_gauge!("geophone_anomalies_open", "Open anomalies");
+    describe_gauge!("geophone_series", "Series watched");
+    describe_gauge!("geophone_up", "Always 1 while the process runs");
+}

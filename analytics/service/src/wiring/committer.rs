@@ -1,0 +1,136 @@
+//! Hop 4: everything that the brain may learn is appended to the log, in groups, and only then answered.
+
+use super::{pulse::Pulse, submit::Submission};
+use geophone_ingest::{Arrival, Pressure};
+use geophone_proto::{Class, Record, RecordBody, Seq, UnixNanos, seam::Clock};
+use geophone_store::{Log, StoreError};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// Requests in one group at most; their bytes are bounded by the budget of open requests.
+const GROUP_MAX: usize = 1_024;
+/// Records of the brain's own loop in one group at most.
+const OWN_MAX: usize = 256;
+/// Weight of the newest group in the drain rate.
+const NEWEST: f64 = 0.1;
+
+/// The one writer of the log.
+pub struct Committer {
+    /// Where to.
+    pub log: Arc<Log>,
+    /// Requests of senders; closed once ingest has stopped.
+    pub arrivals: mpsc::Receiver<Arrival>,
+    /// Records of the service itself; closed once nobody is left to submit.
+    pub submissions: mpsc::Receiver<Submission>,
+    /// Told how fast we are.
+    pub pressure: Pressure,
+    /// Told how far we are.
+    pub pulse: Arc<Pulse>,
+    /// Stamps records.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What waits for an answer, in the order of the records.
+enum Waiting {
+    Sender(geophone_ingest::Receipt),
+    Own(tokio::sync::oneshot::Sender<Result<Seq, String>>),
+}
+
+impl Committer {
+    /// Runs until both ways in are closed and empty.
+    pub async fn run(mut self) {
+        let (mut arrivals, mut own) = (Vec::new(), Vec::new());
+        let mut rate = 0.0;
+        loop {
+            let gone = tokio::select! {
+                biased;
+                count = self.submissions.recv_many(&mut own, OWN_MAX), if !self.submissions.is_closed() || !self.submissions.is_empty() => count == 0,
+                count = self.arrivals.recv_many(&mut arrivals, GROUP_MAX), if !self.arrivals.is_closed() || !self.arrivals.is_empty() => count == 0,
+                else => return,
+            };
+            if gone && self.is_over() {
+                return;
+            }
+            // Whatever else waits joins the group: one write, one flush.
+            while own.len() < OWN_MAX
+                && let Ok(next) = self.submissions.try_recv()
+            {
+                own.push(next);
+            }
+            while arrivals.len() < GROUP_MAX
+                && let Ok(next) = self.arrivals.try_recv()
+            {
+                arrivals.push(next);
+            }
+            metrics::gauge!("geophone_channel_waiting", "channel" => "arrivals").set(self.arrivals.len() as f64);
+            metrics::gauge!("geophone_channel_waiting", "channel" => "submissions").set(self.submissions.len() as f64);
+            if !arrivals.is_empty() || !own.is_empty() {
+                self.commit(std::mem::take(&mut arrivals), std::mem::take(&mut own), &mut rate);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let done = |closed: bool, empty: bool| closed && empty;
+        done(self.arrivals.is_closed(), self.arrivals.is_empty()) && done(self.submissions.is_closed(), self.submissions.is_empty())
+    }
+
+    fn commit(&self, arrivals: Vec<Arrival>, own: Vec<Submission>, rate: &mut f64) {
+        let started = self.clock.now();
+        let bytes: usize = arrivals.iter().map(|arrival| arrival.export.wire.len()).sum();
+        let rows: Vec<_> = arrivals.iter().map(|a| (a.export.signal, a.export.decoded.as_ref().map_or(0, |batch| batch.len()))).collect();
+        let mut records = Vec::with_capacity(arrivals.len() + own.len());
+        let mut waiting = Vec::with_capacity(records.capacity());
+        for Submission { body, done } in own {
+            records.push(Record { at: started, body });
+            waiting.push(Waiting::Own(done));
+        }
+        for Arrival { at, export, receipt } in arrivals {
+            records.push(Record { at, body: RecordBody::Batch(export) });
+            waiting.push(Waiting::Sender(receipt));
+        }
+        match self.log.append(records) {
+            Ok(first) => {
+                rows.into_iter().for_each(|(signal, rows)| self.pulse.accepted(signal, rows));
+                self.answer(first, waiting);
+                self.measure(started, bytes, rate);
+            }
+            Err(error) => self.refuse(&error, waiting),
+        }
+        self.pulse.set_storage(self.log.is_healthy());
+    }
+
+    fn answer(&self, first: Seq, waiting: Vec<Waiting>) {
+        self.pulse.appended(Seq(first.0 + waiting.len() as u64), self.clock.now().0);
+        for (place, waiting) in waiting.into_iter().enumerate() {
+            match waiting {
+                Waiting::Sender(receipt) => receipt.ack(),
+                // Whoever submitted may have stopped waiting; the record stands all the same.
+                Waiting::Own(done) => drop(done.send(Ok(Seq(first.0 + place as u64)))),
+            }
+        }
+    }
+
+    /// Nothing of the group is in the log: senders come again, nothing is lost.
+    fn refuse(&self, error: &StoreError, waiting: Vec<Waiting>) {
+        metrics::counter!("geophone_commit_failures_total", "reason" => error.class().as_str()).increment(1);
+        tracing::error!("a group of {} records was not appended: {error}", waiting.len());
+        let class = if error.class() == Class::Busy { Class::Busy } else { Class::Retry };
+        for waiting in waiting {
+            match waiting {
+                Waiting::Sender(receipt) => receipt.nack(class, error.to_string()),
+                Waiting::Own(done) => drop(done.send(Err(error.to_string()))),
+            }
+        }
+    }
+
+    /// Tells ingest how fast bytes leave, for the delay that refused senders are told.
+    fn measure(&self, started: UnixNanos, bytes: usize, rate: &mut f64) {
+        if bytes == 0 {
+            return;
+        }
+        let took = Duration::from_nanos(self.clock.now().since(started).max(1_000));
+        *rate += NEWEST * (bytes as f64 / took.as_secs_f64() - *rate);
+        self.pressure.drain_rate(*rate as u64);
+    }
+}

@@ -1,0 +1,127 @@
+//! Hop 8: each effect to those who store, show, do or look up. Order of the log, one thread.
+//!
+//! Nothing waits here for the world outside: actions and stacks go through bounded queues to their own
+//! threads, alerts are read off the view.
+
+use super::{submit::Submitter, thinker::Memory};
+use crate::view::View;
+use geophone_proto::{
+    Effect, RecordBody, Seq,
+    action::{ActionRequest, ActionState, Outcome},
+    stacks::StackRequest,
+};
+use geophone_store::{Log, Store};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc::Receiver},
+};
+use tokio::sync::mpsc;
+
+/// What the brain's thread hands on.
+#[derive(Debug)]
+pub enum Work {
+    /// Effects of one record.
+    Effects(Vec<Effect>),
+    /// Everything that was in the log at the start has been stepped.
+    CaughtUp,
+    /// Everything up to here has been handed on: keep this.
+    Save(Memory),
+}
+
+/// What the thread needs.
+pub struct Dispatcher {
+    /// From the brain.
+    pub work: Receiver<Work>,
+    /// Keeps what was derived.
+    pub store: Arc<Store>,
+    /// Told what may be forgotten.
+    pub log: Arc<Log>,
+    /// Shows.
+    pub view: Arc<View>,
+    /// Does.
+    pub actions: mpsc::Sender<ActionRequest>,
+    /// Looks up stacks; none where there is no profiler.
+    pub stacks: Option<mpsc::Sender<StackRequest>>,
+    /// For outcomes that nobody else will report.
+    pub submitter: Submitter,
+}
+
+impl Dispatcher {
+    /// Runs until the brain's thread has ended.
+    pub fn run(self) {
+        let mut handed_on: BTreeSet<String> = BTreeSet::new();
+        while let Ok(work) = self.work.recv() {
+            match work {
+                Work::Effects(effects) => effects.iter().for_each(|effect| self.hand_on(effect, &mut handed_on)),
+                Work::CaughtUp => self.end_the_interrupted(&handed_on),
+                Work::Save(memory) => self.save(&memory),
+            }
+        }
+    }
+
+    fn hand_on(&self, effect: &Effect, handed_on: &mut BTreeSet<String>) {
+        self.store.observe(effect);
+        self.view.apply(effect);
+        match effect {
+            Effect::Perform(request) => {
+                handed_on.insert(request.action_id.clone());
+                if handed_on.len() > 100_000 {
+                    handed_on.pop_first();
+                }
+                self.perform(request);
+            }
+            Effect::WantStacks(request) => self.want_stacks(request),
+            Effect::Count { name, reason, by } if reason.is_empty() => metrics::counter!(*name).increment(*by),
+            Effect::Count { name, reason, by } => metrics::counter!(*name, "reason" => *reason).increment(*by),
+            _ => {}
+        }
+    }
+
+    fn perform(&self, request: &ActionRequest) {
+        if let Err(error) = self.actions.try_send(request.clone()) {
+            metrics::counter!("geophone_actions_refused_total", "reason" => "queue_full").increment(1);
+            tracing::error!(action = %request.action_id, "not done: {error}");
+            self.report(request.action_id.clone(), request.is_undo, "not begun: too many actions wait");
+        }
+    }
+
+    fn want_stacks(&self, request: &StackRequest) {
+        let Some(stacks) = &self.stacks else { return };
+        if stacks.try_send(request.clone()).is_err() {
+            metrics::counter!("geophone_stack_requests_dropped_total", "reason" => "queue_full").increment(1);
+        }
+    }
+
+    /// Actions that ran when the process ended, and that no record of the log can hand on again.
+    fn end_the_interrupted(&self, handed_on: &BTreeSet<String>) {
+        let page = crate::view::Page { after: None, limit: 1_000 };
+        let running = |state| matches!(state, ActionState::Running | ActionState::Undoing);
+        let (interrupted, _) = self.view.actions(&page, |action| running(action.state) && !handed_on.contains(&action.id));
+        for action in interrupted {
+            self.report(
+                action.id.clone(),
+                action.state == ActionState::Undoing,
+                "interrupted by a restart; whether it was done is unknown",
+            );
+        }
+    }
+
+    /// Through the log like any outcome. Not waited for: this thread must go on for the committer's reader.
+    fn report(&self, action_id: String, is_undo: bool, why: &str) {
+        let outcome = Outcome { action_id, is_undo, succeeded: Some(false), output: why.into() };
+        if !self.submitter.submit_unwatched(RecordBody::Outcome(outcome)) {
+            metrics::counter!("geophone_actions_refused_total", "reason" => "outcome_lost").increment(1);
+        }
+    }
+
+    fn save(&self, memory: &Memory) {
+        let Some(last) = memory.next.0.checked_sub(1) else { return };
+        match self.store.snapshot_write(Seq(last), &memory.bytes) {
+            Ok(()) => self.log.release(Seq(last)),
+            Err(error) => {
+                metrics::counter!("geophone_brain_snapshots_failed_total").increment(1);
+                tracing::error!("the brain's snapshot was not written, the log keeps what it needs: {error}");
+            }
+        }
+    }
+}

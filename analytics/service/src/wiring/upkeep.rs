@@ -1,0 +1,87 @@
+//! Small work that comes back: ticks, sealing, stacks.
+
+use super::{pulse::Pulse, submit::Submitter};
+use geophone_proto::{
+    RecordBody,
+    seam::{Clock, StackSource},
+    stacks::{StackAnswer, StackRequest},
+    time::SECOND_NS,
+};
+use geophone_store::Store;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
+
+/// Retention is looked at this often.
+const RETAIN_NS: u64 = 60 * SECOND_NS;
+
+/// A tick a second into the log, so that silence can be noticed, until told to stop.
+pub async fn tick(submitter: Submitter, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>, mut upkeep: impl FnMut() + Send) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = seconds.tick() => {}
+        }
+        pulse.second();
+        upkeep();
+        if submitter.submit(RecordBody::Tick).await.is_err() {
+            metrics::counter!("geophone_ticks_lost_total").increment(1);
+        }
+    }
+}
+
+/// Hop 9: closed segments become Parquet, what is too old goes.
+pub fn seal(store: &Store, clock: &dyn Clock, stop: &AtomicBool) {
+    let mut retained_at = 0;
+    while !stop.load(Ordering::Acquire) {
+        if store.wait_closed(Duration::from_millis(500)) {
+            match store.seal() {
+                Ok(report) => tracing::debug!(?report, "sealed"),
+                Err(error) => {
+                    metrics::counter!("geophone_seal_failures_total").increment(1);
+                    tracing::error!("sealing failed and will be tried again; the log keeps the rows: {error}");
+                    // Nothing is lost; the next closed segment, or the next round, brings us here again.
+                    wait(stop, Duration::from_secs(5));
+                }
+            }
+        }
+        let now = clock.now();
+        if now.0.saturating_sub(retained_at) >= RETAIN_NS {
+            retained_at = now.0;
+            if let Err(error) = store.retain(now) {
+                metrics::counter!("geophone_retain_failures_total").increment(1);
+                tracing::error!("old files were not deleted: {error}");
+            }
+        }
+    }
+}
+
+/// Waits, but not past the stop sign.
+fn wait(stop: &AtomicBool, most: Duration) {
+    let step = Duration::from_millis(100);
+    let mut waited = Duration::ZERO;
+    while waited < most && !stop.load(Ordering::Acquire) {
+        std::thread::park_timeout(step);
+        waited += step;
+    }
+}
+
+/// Answers questions for stacks one after the other; each answer goes through the log.
+pub fn answer_stacks(mut requests: mpsc::Receiver<StackRequest>, mut source: Box<dyn StackSource>, submitter: &Submitter) {
+    while let Some(request) = requests.blocking_recv() {
+        let answer = source.stacks(&request).unwrap_or_else(|error| {
+            metrics::counter!("geophone_stack_requests_failed_total").increment(1);
+            StackAnswer { anomaly_id: request.anomaly_id.clone(), stacks: None, folded_text: String::new(), note: error.message }
+        });
+        if submitter.submit_blocking(RecordBody::Stacks(Box::new(answer))).is_err() {
+            metrics::counter!("geophone_stack_answers_lost_total").increment(1);
+        }
+    }
+}
