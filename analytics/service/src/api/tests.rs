@@ -289,6 +289,9 @@ fn conforms(document: &Value, schema: &Value, value: &Value, place: &str) {
             conforms(document, &choices[0], value, place)
         };
     }
+    if schema.get("type").is_none() {
+        return;
+    }
     match (value, &schema["properties"]) {
         (Value::Object(fields), Value::Object(properties)) => {
             let keys: Vec<&String> = fields.keys().collect();

@@ -11,3 +11,6 @@ mod tests;
 pub use files::find;
 pub use fold::{Keep, Replay};
 pub use merge::{Merged, Message};
+
+#[cfg(test)]
+mod tests;
