@@ -27,7 +27,10 @@ use geophone_proto::{
     time::UnixNanos,
 };
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Rows further ahead of everybody than this are not windowed.
 const AHEAD_NS_MAX: u64 = 3_600_000_000_000;
@@ -48,6 +51,8 @@ pub struct Observer {
     points: PointIntake,
     logs: LogIntake,
     closed: Vec<ClosedWindow>,
+    /// Services whose rows of a closed window are still expected: told by amending.
+    held: BTreeMap<u64, BTreeSet<ServiceIndex>>,
     last_seq: Seq,
     /// Newest window with a row.
     newest: u64,
@@ -89,6 +94,7 @@ impl Observer {
             points: PointIntake::default(),
             logs: LogIntake::default(),
             closed: Vec::new(),
+            held: BTreeMap::new(),
             last_seq: Seq(0),
             newest: 0,
             counts: Counts::default(),
@@ -101,7 +107,7 @@ impl Observer {
         let at = batch.arrived_at;
         let newest = newest_per_resource(batch);
         let services = self.services(batch, &newest);
-        self.hear(batch, &newest);
+        self.hear(batch, &services, &newest);
         let leader = self.watermark.leader();
         if !self.closing.begun {
             self.limit_history(leader);
@@ -163,18 +169,26 @@ impl Observer {
     }
 
     /// Tells the watermark who has sent what, and how late.
-    fn hear(&mut self, batch: &Batch, newest: &[Option<u64>]) {
+    fn hear(&mut self, batch: &Batch, services: &[ServiceIndex], newest: &[Option<u64>]) {
         let is_prompt = !matches!(batch.columns, Columns::Metrics(_));
         let senders = batch.resources.hash().values();
         for (sender, clock) in senders.iter().zip(newest).filter_map(|(sender, clock)| clock.map(|clock| (*sender, clock))) {
             self.watermark.hear(sender, clock, batch.arrived_at, is_prompt);
         }
         self.watermark.lead();
+        let mut oldest: Vec<u64> = newest.iter().map(|newest| newest.unwrap_or(0)).collect();
         each_time(batch, |resource, time| {
             if let Some(sender) = senders.get(resource) {
                 self.watermark.lag(*sender, time, is_prompt);
+                oldest[resource] = oldest[resource].min(time);
             }
         });
+        if is_prompt {
+            let leader = self.watermark.leader();
+            for ((service, newest), oldest) in services.iter().zip(newest).zip(oldest).filter(|((_, newest), _)| newest.is_some()) {
+                self.topology.names.get_mut(*service).hear(newest.unwrap_or(0), oldest, leader);
+            }
+        }
     }
 
     /// Time has passed by the wall clock: ends silence, nothing else.
@@ -186,6 +200,7 @@ impl Observer {
     /// No more will come: closes every window that the newest believed row has completed.
     pub fn finish(&mut self) {
         self.close_until(self.watermark.leader().max(self.watermark.at()));
+        self.release(Some(u64::MAX));
         self.emit_amended();
     }
 
@@ -205,20 +220,42 @@ impl Observer {
         let Self { closing, sources, registry, topology, counts, .. } = self;
         let mut parts = Parts { closing, sources, registry, topology, counts, window_max: u64::MAX };
         self.spans.close(&mut parts, window);
-        self.emit_amended();
         let length_ns = self.closing.length_ns;
+        let settling = (window + 1).checked_sub(self.closing.lag + 1);
+        self.release(settling);
+        self.emit_amended();
         self.closing.next = Some(window + 1);
-        let settling = self.closing.settled();
-        let mut rows = Vec::new();
-        self.sources.close(settling, &Frame { window, length_ns }, &mut rows);
+        let (end, leader) = (self.closing.end_of(window), self.watermark.expects_until());
+        let services = self.topology.names.services();
+        let held: BTreeSet<ServiceIndex> =
+            services.filter(|(_, service)| service.is_expected(end, leader)).map(|(service, _)| service).collect();
+        let rows = self.sources.close(settling, &Frame { window, length_ns }, &held);
         self.closed.push(ClosedWindow { start_ns: window * length_ns, length_ns, amended: false, rows });
+        if !held.is_empty() {
+            self.held.insert(window, held);
+        }
         if let Some(settled) = settling {
             self.topology.spans.evict(settled.saturating_sub(JOIN_WINDOWS));
         }
-        let end = self.closing.end_of(window);
         self.topology.fade(length_ns, end);
         let gone = self.sources.expire(end, &mut self.registry, &self.topology.names, length_ns);
         self.forget(&gone);
+    }
+
+    /// Tells what was held once it is there, or overdue, or its window is being settled.
+    fn release(&mut self, settling: Option<u64>) {
+        let leader = self.watermark.expects_until();
+        for (window, services) in std::mem::take(&mut self.held) {
+            let is_last = settling.is_some_and(|settling| window <= settling);
+            let end = self.closing.end_of(window);
+            let (waiting, due): (BTreeSet<_>, BTreeSet<_>) =
+                services.into_iter().partition(|service| !is_last && self.topology.names.get(*service).is_expected(end, leader));
+            let sources = due.into_iter().flat_map(|service| self.sources.of_service(service, window));
+            self.closing.dirty.entry(window).or_default().extend(sources);
+            if !waiting.is_empty() {
+                self.held.insert(window, waiting);
+            }
+        }
     }
 
     /// Windows that late rows have changed since they were last told.

@@ -13,6 +13,7 @@ use crate::{
 };
 use geophone_proto::{anomaly::Exemplar, series::Series};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Number of a source, in the order of its series.
 pub type SourceIndex = u32;
@@ -132,8 +133,10 @@ impl Sources {
         Some(living[at]).filter(|source| series < source.first_series + source.series)
     }
 
-    /// Settles `settling` and writes the rows of the closing window, in series order.
-    pub fn close(&mut self, settling: Option<u64>, frame: &Frame, rows: &mut Vec<WindowRow>) {
+    /// Settles `settling` and writes the rows of the closing window, in series order; none of services
+    /// that are held, metrics apart.
+    pub fn close(&mut self, settling: Option<u64>, frame: &Frame, held: &BTreeSet<ServiceIndex>) -> Vec<WindowRow> {
+        let mut rows = Vec::new();
         for source in self.0.iter_mut().flatten() {
             if let Some(window) = settling {
                 source.settle(window);
@@ -141,10 +144,18 @@ impl Sources {
             if let Body::Requests(requests) = &mut source.body {
                 requests.close(frame.window);
             }
-            if source.seen.0 <= frame.window {
-                source.rows(frame, rows);
+            if source.seen.0 <= frame.window && (!source.is_prompt() || !held.contains(&source.service)) {
+                source.rows(frame, &mut rows);
             }
         }
+        rows
+    }
+
+    /// Numbers of a service's sources of spans and logs that have rows in this window.
+    pub fn of_service(&self, service: ServiceIndex, window: u64) -> impl Iterator<Item = SourceIndex> + '_ {
+        let living = (0u32..).zip(&self.0).filter_map(|(index, source)| Some((index, source.as_deref()?)));
+        let wanted = living.filter(move |(_, source)| source.service == service && source.is_prompt() && source.seen.0 <= window);
+        wanted.map(|(index, _)| index)
     }
 
     /// Drops what has been silent; tells who was dropped.
@@ -202,6 +213,10 @@ impl Gone {
 }
 
 impl Source {
+    const fn is_prompt(&self) -> bool {
+        !matches!(self.body, Body::Metric(_))
+    }
+
     fn settle(&mut self, window: u64) {
         match &mut self.body {
             Body::Requests(requests) => requests.settle(window),

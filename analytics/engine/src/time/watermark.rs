@@ -223,6 +223,11 @@ impl Watermark {
         self.watermark
     }
 
+    /// How far the stream has come; the end of time once it is silent and nothing is expected any more.
+    pub const fn expects_until(&self) -> u64 {
+        if self.watermark > self.leader { u64::MAX } else { self.leader }
+    }
+
     /// The newest believed event time; 0 before the first.
     pub const fn leader(&self) -> u64 {
         self.leader

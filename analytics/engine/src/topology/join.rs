@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Spans kept at most.
-const SPANS_MAX: usize = 60_000;
+const SPANS_MAX: usize = 32_768;
 /// Children of the same service whose overlap is told exactly; more are added up.
 const NESTED_MAX: usize = 64;
 /// Exclusive times below this are tested as this.

@@ -22,6 +22,24 @@ pub struct Service {
     pub inferred: bool,
     /// Newest event time it sent.
     pub clock: u64,
+    /// Newest event time of its spans and logs.
+    pub prompt_clock: u64,
+    /// How late its spans and logs come at worst, fading.
+    pub late_ns: u64,
+}
+
+impl Service {
+    /// Takes the newest and the oldest time of a batch's spans or logs.
+    pub fn hear(&mut self, newest_ns: u64, oldest_ns: u64, leader_ns: u64) {
+        self.prompt_clock = self.prompt_clock.max(newest_ns);
+        let late_ns = leader_ns.saturating_sub(oldest_ns);
+        self.late_ns = if late_ns > self.late_ns { late_ns } else { self.late_ns - (self.late_ns - late_ns) / 16 };
+    }
+
+    /// Whether rows up to here may still come, judged by how late they came before.
+    pub const fn is_expected(&self, until_ns: u64, leader_ns: u64) -> bool {
+        self.prompt_clock > 0 && self.prompt_clock < until_ns && leader_ns < until_ns.saturating_add(self.late_ns)
+    }
 }
 
 /// An operation.
@@ -85,7 +103,7 @@ impl Names {
         }
         let index = u32::try_from(self.services.len()).unwrap_or(u32::MAX - 1);
         let (tenant, namespace, name) = (tenant.clone(), namespace.into(), name.into());
-        self.services.push(Service { tenant, namespace, name, inferred: true, clock: 0 });
+        self.services.push(Service { tenant, namespace, name, inferred: true, clock: 0, prompt_clock: 0, late_ns: 0 });
         self.service_keys.insert(key, index);
         index
     }

@@ -173,3 +173,27 @@ fn a_fixed_delay_is_kept() {
         assert_eq!(seen.closed().len() as u64, second.saturating_sub(3) / 10);
     }
 }
+
+// Scenario: one service flushes each 40 s, longer than anybody waits; another each second.
+// Guarantees: its windows are never told half empty or as zeros: they come, complete, by amending; when
+// it falls silent, zeros come before the lateness has passed.
+#[test]
+fn a_slow_flusher_is_no_drop_in_traffic() {
+    let mut seen = Seen::new(&Settings::default());
+    for second in 0..600u64 {
+        seen.spans(at(second as f64 + 0.3), &[span("quick", "op", second + 1, second as f64, 5)]);
+        if second % 40 == 39 && second < 400 {
+            let rows: Vec<TestSpan> = (second - 39..=second).map(|at| span("slow", "op", at + 10_000, at as f64, 5)).collect();
+            seen.spans(at(second as f64 + 0.4), &rows);
+        }
+    }
+    let rate = |series: &u32| seen.series[series].kind == SeriesKind::RequestRate && seen.series[series].service == "slow";
+    for window in &seen.windows {
+        let (second, row) = ((window.start_ns - EPOCH_NS) / 1_000_000_000, window.rows.iter().find(|row| rate(&row.series)));
+        if let Some(row) = row.filter(|_| (80..380).contains(&second)) {
+            assert_eq!(row.stat.n, 10.0, "told at {second}");
+        }
+    }
+    assert_eq!(seen.value("slow", "op", SeriesKind::RequestRate, 300).map(|value| value.0), Some(10.0));
+    assert_eq!(seen.value("slow", "op", SeriesKind::RequestRate, 450), Some((0.0, 0.0, 0.0)));
+}
