@@ -30,6 +30,8 @@ pub(crate) struct FileEntry {
     /// Least and greatest event time.
     pub(crate) min_ns: u64,
     pub(crate) max_ns: u64,
+    /// When its newest row arrived: retention counts from there.
+    pub(crate) arrived_ns: u64,
     /// Log positions it came from; 0 for derived tables.
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,

@@ -5,14 +5,22 @@ mod catalog;
 mod derived;
 mod durable;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod floor;
 mod log;
 mod options;
+mod parquet;
+mod retain;
+mod seal;
 mod snapshot;
+mod sql;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use durable::Failpoint;
 pub use error::StoreError;
 pub use log::{Durability, Log, LogOptions, LogReader, Recovery};
 pub use options::StoreOptions;
-pub use store::{Rows, SealReport, Store};
+pub use store::{RetainReport, Rows, SealReport, Store};

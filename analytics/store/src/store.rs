@@ -14,7 +14,10 @@ use crate::{
 use geophone_proto::{Effect, Seq, Series, action::Action, anomaly::Anomaly, incident::Incident, seam::Clock};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     time::Duration,
 };
 
@@ -40,6 +43,19 @@ pub struct SealReport {
     pub merged: usize,
 }
 
+/// What retention dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetainReport {
+    /// Parquet files.
+    pub files: usize,
+    /// Rows in them.
+    pub rows: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Closed anomalies, incidents and actions.
+    pub versions: u64,
+}
+
 /// What changes together; one short lock.
 pub(crate) struct Tables {
     pub(crate) catalog: Arc<Catalog>,
@@ -55,7 +71,10 @@ pub struct Store {
     pub(crate) tables: Mutex<Tables>,
     /// Held by whoever seals, merges or drops files.
     pub(crate) sealing: Mutex<()>,
+    /// Queries that run now.
     pub(crate) queries: Arc<AtomicUsize>,
+    /// Number of the next Parquet file.
+    pub(crate) next_file: AtomicU64,
     pub(crate) read_only: bool,
 }
 
@@ -97,6 +116,7 @@ impl Store {
             metrics::counter!("geophone_store_bad_snapshots_total").increment(1);
             tracing::warn!("the snapshot's windows cannot be read ({error}); windows before it that were not sealed are missing");
         }
+        let next_file = AtomicU64::new(catalog.next_file.max(1));
         Ok(Self {
             dir: dir.to_owned(),
             options,
@@ -104,6 +124,7 @@ impl Store {
             tables: Mutex::new(Tables { catalog: Arc::new(catalog), windows, versions }),
             sealing: Mutex::new(()),
             queries: Arc::new(AtomicUsize::new(0)),
+            next_file,
             read_only,
         })
     }
@@ -170,24 +191,5 @@ impl Store {
     /// Waits until there is a closed log segment to seal; false if none came within `timeout`.
     pub fn wait_closed(&self, timeout: Duration) -> bool {
         self.log.wait_closed(timeout)
-    }
-}
-
-// The next commit brings these three; their shape is what the roof is built against.
-impl Store {
-    /// Moves closed log segments and settled windows to Parquet.
-    pub fn seal(&self) -> Result<SealReport, StoreError> {
-        self.log.roll_if_due();
-        Ok(SealReport::default())
-    }
-
-    /// Drops what is too old or too much.
-    pub fn retain(&self, _now: geophone_proto::UnixNanos) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    /// Runs one read-only statement.
-    pub fn query(&self, _sql: &str) -> Result<Rows, StoreError> {
-        Err(StoreError::Refused("sql is not built in yet".to_owned()))
     }
 }

@@ -5,5 +5,5 @@ mod journal;
 mod versions;
 mod windows;
 
-pub(crate) use versions::{Kind, Versions};
+pub(crate) use versions::{Kind, Versions, hour_of};
 pub(crate) use windows::Windows;

@@ -12,7 +12,9 @@ use crate::{
     durable::{self, Failpoint},
     error::StoreError,
 };
-use geophone_proto::{Record, RecordBody, Seq, UnixNanos};
+#[cfg(test)]
+use geophone_proto::UnixNanos;
+use geophone_proto::{Record, RecordBody, Seq};
 use std::{
     fs::{File, OpenOptions},
     io,

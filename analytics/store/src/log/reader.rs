@@ -106,6 +106,17 @@ impl LogReader {
 }
 
 impl Log {
+    /// Fills in a batch's columns: those that the tail still has, else by walking it.
+    pub(crate) fn recall(&self, seq: u64, record: &mut Record) {
+        if let RecordBody::Batch(export) = &mut record.body
+            && export.decoded.is_none()
+            && let Some(Record { body: RecordBody::Batch(kept), .. }) = lock(&self.state).tail.get(seq)
+        {
+            export.decoded.clone_from(&kept.decoded);
+        }
+        self.decode(record);
+    }
+
     /// Fills in a batch's columns where nobody has walked it yet.
     pub(crate) fn decode(&self, record: &mut Record) {
         if let RecordBody::Batch(export) = &mut record.body

@@ -1,0 +1,169 @@
+//! The tables of one query: files of the catalog and rows that are newer, taken at one moment. What is
+//! sealed meanwhile stays readable, because the query holds the files and segments it has seen.
+
+use crate::{
+    catalog::{Catalog, FileEntry},
+    error::StoreError,
+    log::{Cursor, Segment, lock},
+    parquet::{Derived, FrameRow, Part, Telemetry, Type, action_frame, anomaly_frame, incident_frame},
+    seal::frame_rows,
+    store::Store,
+};
+use geophone_proto::{RecordBody, action::Action, anomaly::Anomaly, incident::Incident};
+use polars::{
+    lazy::prelude::{AllowedOptimizations, LazyFrame, ScanArgsParquet, UnionArgs, concat},
+    prelude::{Column, DataFrame, Expr, IntoLazy, PlRefPath, PolarsResult, col, lit},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Names of all tables, as listed.
+pub(crate) const TABLES: [&str; 9] = ["spans", "metric_points", "logs", "features", "scores", "bands", "anomalies", "incidents", "actions"];
+
+/// Everything a query may read, as of one moment.
+pub(crate) struct Moment {
+    pub(crate) catalog: Arc<Catalog>,
+    segments: Vec<Arc<Segment>>,
+    end: u64,
+    windows: Vec<FrameRow>,
+    anomalies: Vec<Arc<Anomaly>>,
+    incidents: Vec<Arc<Incident>>,
+    actions: Vec<Arc<Action>>,
+}
+
+/// Columns of a table, by name.
+pub(crate) fn columns_of(store: &Store, table: &str) -> Vec<(String, Type)> {
+    if let Some(telemetry) = Telemetry::ALL.into_iter().find(|it| it.as_str() == table) {
+        return telemetry.columns().iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+    }
+    Derived::ALL.into_iter().find(|it| it.as_str() == table).map_or_else(Vec::new, |it| it.columns(&store.options.features))
+}
+
+impl Moment {
+    /// Takes the moment. Nothing is read yet.
+    pub(crate) fn take(store: &Store, tables: &BTreeSet<String>) -> Self {
+        let state = lock(&store.tables);
+        // Under the lock a seal cannot move rows from log or memory to the catalog.
+        let (segments, end) = store.log.pin(state.catalog.sealed_through);
+        let wants = |table: Derived| tables.contains(table.as_str());
+        let windows = [Derived::Features, Derived::Scores, Derived::Bands].into_iter().any(wants);
+        Self {
+            catalog: state.catalog.clone(),
+            segments,
+            end,
+            windows: if windows { frame_rows(&state, u64::MAX) } else { Vec::new() },
+            anomalies: if wants(Derived::Anomalies) { state.versions.anomalies() } else { Vec::new() },
+            incidents: if wants(Derived::Incidents) { state.versions.incidents() } else { Vec::new() },
+            actions: if wants(Derived::Actions) { state.versions.actions() } else { Vec::new() },
+        }
+    }
+
+    /// Files of a table that holds telemetry or windows.
+    pub(crate) fn files(&self, table: &str) -> impl Iterator<Item = &Arc<FileEntry>> {
+        let newest = [Derived::Anomalies, Derived::Incidents, Derived::Actions].iter().any(|it| it.as_str() == table);
+        self.catalog.files.iter().filter(move |file| !newest && file.table == table)
+    }
+
+    /// Recent telemetry of the tables asked for.
+    pub(crate) fn recent(&self, store: &Store, tables: &BTreeSet<String>) -> Result<BTreeMap<Telemetry, Vec<Part>>, StoreError> {
+        let mut parts: BTreeMap<Telemetry, Vec<Part>> = BTreeMap::new();
+        if !Telemetry::ALL.iter().any(|table| tables.contains(table.as_str())) {
+            return Ok(parts);
+        }
+        for segment in &self.segments {
+            let mut cursor = Cursor::new(segment.clone());
+            cursor.skip_to(self.catalog.sealed_through + 1)?;
+            while cursor.next < self.end
+                && let Some((seq, mut record)) = cursor.read()?
+            {
+                let RecordBody::Batch(export) = &record.body else { continue };
+                let table = match export.signal {
+                    geophone_proto::Signal::Traces => Telemetry::Spans,
+                    geophone_proto::Signal::Metrics => Telemetry::MetricPoints,
+                    geophone_proto::Signal::Logs => Telemetry::Logs,
+                };
+                if !tables.contains(table.as_str()) {
+                    continue;
+                }
+                store.log.recall(seq, &mut record);
+                if let RecordBody::Batch(export) = record.body
+                    && let Some(batch) = export.decoded
+                {
+                    parts.entry(table).or_default().push(Part { batch, rows: None });
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The rows that are in no file, only the wanted columns.
+    pub(crate) fn frame(&self, store: &Store, table: &str, wanted: &[(String, Type)], parts: &[Part]) -> PolarsResult<DataFrame> {
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some(telemetry) = Telemetry::ALL.into_iter().find(|it| it.as_str() == table) {
+            return telemetry.frame(&names, parts);
+        }
+        let frame = match Derived::ALL.into_iter().find(|it| it.as_str() == table) {
+            Some(Derived::Anomalies) => anomaly_frame(&self.anomalies)?,
+            Some(Derived::Incidents) => incident_frame(&self.incidents)?,
+            Some(Derived::Actions) => action_frame(&self.actions)?,
+            Some(windows) => windows.window_frame(&self.windows, &store.options.features)?,
+            None => DataFrame::empty(),
+        };
+        frame.select(names)
+    }
+}
+
+/// Sealed and recent rows as one table.
+pub(crate) fn table(store: &Store, moment: &Moment, name: &str, wanted: &[(String, Type)], recent: DataFrame) -> PolarsResult<LazyFrame> {
+    let mut by_schema: BTreeMap<&str, Vec<&Arc<FileEntry>>> = BTreeMap::new();
+    for file in moment.files(name) {
+        by_schema.entry(&file.schema).or_default().push(file);
+    }
+    let mut frames = Vec::new();
+    for files in by_schema.into_values() {
+        let paths: Vec<PlRefPath> = files.iter().map(|file| PlRefPath::new(store.dir.join(&file.path).to_string_lossy())).collect();
+        let args = ScanArgsParquet { glob: false, cache: false, ..ScanArgsParquet::default() };
+        let mut scan = LazyFrame::scan_parquet_files(paths.into(), args)?;
+        let there = scan.collect_schema()?;
+        // A column that was added later is null in older files.
+        let columns: Vec<Expr> =
+            wanted
+                .iter()
+                .map(|(name, kind)| {
+                    if there.contains(name) {
+                        col(name.as_str())
+                    } else {
+                        lit(polars::prelude::NULL).cast(kind.dtype()).alias(name.as_str())
+                    }
+                })
+                .collect();
+        frames.push(scan.select(columns));
+    }
+    if recent.height() > 0 || frames.is_empty() {
+        frames.push(recent.lazy());
+    }
+    match frames.len() {
+        1 => Ok(frames.remove(0)),
+        _ => {
+            let union = concat(frames, UnionArgs { maintain_order: false, ..UnionArgs::default() })?;
+            // Hides the union from the optimizer's counting shortcut, which needs 128-bit integers; those
+            // would have to be compiled for every operation.
+            Ok(union.map(Ok, AllowedOptimizations::default(), None, Some("sealed and recent")))
+        }
+    }
+}
+
+/// An answer made by hand.
+pub(crate) fn listing(names: &[&str], rows: &[Vec<String>]) -> PolarsResult<DataFrame> {
+    let columns: Vec<Column> = names
+        .iter()
+        .enumerate()
+        .map(|(place, name)| {
+            let values: Vec<&str> = rows.iter().filter_map(|row| row.get(place)).map(String::as_str).collect();
+            Column::new((*name).into(), values)
+        })
+        .collect();
+    DataFrame::new(rows.len(), columns)
+}
