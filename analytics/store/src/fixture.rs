@@ -172,7 +172,7 @@ pub(crate) fn decoder() -> DecodeExport {
             Signal::Logs => decode_logs(&export.wire),
             Signal::Metrics => decode_points(&export.wire),
         };
-        let services: Vec<&str> = resources.iter().map(|resource| service_of(resource)).collect();
+        let services: Vec<&str> = resources.iter().map(service_of).collect();
         let n = resources.len();
         let resources = Resources::try_new(vec![
             strings(&services),

@@ -7,12 +7,14 @@ use crate::{
     derived::{Versions, Windows},
     durable,
     error::StoreError,
+    floor,
     log::{Log, LogOptions, lock},
     options::StoreOptions,
     snapshot,
 };
 use geophone_proto::{Effect, Seq, Series, action::Action, anomaly::Anomaly, incident::Incident, seam::Clock};
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -76,16 +78,21 @@ pub struct Store {
     /// Number of the next Parquet file.
     pub(crate) next_file: AtomicU64,
     pub(crate) read_only: bool,
+    lock: Option<File>,
 }
 
 impl Store {
     /// Opens the tables in `dir` for writing; `log` must be opened on the same directory, or in memory.
     pub fn open(dir: &Path, options: StoreOptions, log: Arc<Log>) -> Result<Arc<Self>, StoreError> {
         durable::create_dir(dir).map_err(|source| StoreError::Open { path: dir.to_owned(), source })?;
+        // An in-memory log keeps nobody out.
+        let held = if log.holds_lock() { None } else { Some(durable::lock(dir)?) };
         let catalog = Catalog::load(dir)?;
         let swept = catalog.sweep(dir);
         metrics::counter!("geophone_store_swept_files_total").increment(swept);
-        let store = Self::load(dir, options, log, catalog, false)?;
+        let mut store = Self::load(dir, options, log, catalog, false)?;
+        store.lock = held;
+        store.log.raise(floor::of(dir));
         store.log.mark_sealed(lock(&store.tables).catalog.sealed_through);
         Ok(Arc::new(store))
     }
@@ -126,6 +133,7 @@ impl Store {
             queries: Arc::new(AtomicUsize::new(0)),
             next_file,
             read_only,
+            lock: None,
         })
     }
 

@@ -196,7 +196,7 @@ fn windows_are_seen_once_through_seal_and_replay() {
     let house = House::new();
     let (cart, pay) = (series("cart"), series("pay"));
     let at = |n: u64| NOON + n * 10 * SECOND;
-    let effects = vec![
+    let effects = [
         Effect::SeriesSeen(cart.clone()),
         Effect::SeriesSeen(pay.clone()),
         window(at(1), &[&cart, &pay], 0.1),
@@ -296,6 +296,15 @@ fn without_durability_sealed_rows_stay() {
     log.roll();
     store.seal().expect("there is room");
     assert_eq!(count(&store, "spans"), 5);
+    drop((log, store));
+    // A log that is told no directory at all learns its position from the store.
+    let (log, _) = Log::open(None, house.log.clone(), house.clock.clone()).expect("in memory");
+    let store = Store::open(house.dir.path(), house.options.clone(), log.clone()).expect("the directory is ours");
+    assert_eq!(log.append(vec![spans("s", &[NOON])]).expect("there is room"), Seq(3));
+    assert_eq!(count(&store, "spans"), 6);
+    let (second, _) = Log::open(None, house.log.clone(), house.clock.clone()).expect("in memory");
+    let refused = Store::open(house.dir.path(), house.options.clone(), second).err().expect("two writers");
+    assert_eq!(refused.class(), Class::Config);
 }
 
 /// Scenario: answers over the cap, queries over the slots, unknown names, too little time.

@@ -138,7 +138,9 @@ impl Log {
             return Err(StoreError::columns("append", "the active segment is not a file"));
         };
         let start = segment.bytes();
-        match self.write_group(file, start, first, &records, &mut writer.piece) {
+        writer.piece.clear();
+        let pieces = Pieces { file, at: start, piece: &mut writer.piece, failpoint: self.options.failpoint.as_ref() };
+        match self.write_group(pieces, first, &records) {
             Ok(end) => {
                 self.publish(&segment, first, records, end);
                 Ok(end - start)
@@ -164,10 +166,7 @@ impl Log {
     }
 
     /// Writes and syncs; returns the new length.
-    fn write_group(&self, file: &File, start: u64, first: u64, records: &[Record], piece: &mut Vec<u8>) -> io::Result<u64> {
-        piece.clear();
-        let failpoint = self.options.failpoint.as_ref();
-        let mut pieces = Pieces { file, at: start, piece, failpoint };
+    fn write_group(&self, mut pieces: Pieces<'_>, first: u64, records: &[Record]) -> io::Result<u64> {
         for (seq, record) in (first..).zip(records) {
             let payload = format::payload_of(record).map_err(io::Error::other)?;
             let (head, payload) = format::encode_frame(seq, record.at, &payload).map_err(io::Error::other)?;
@@ -177,7 +176,7 @@ impl Log {
         pieces.flush()?;
         let end = pieces.at;
         if self.options.durability == Durability::Fsync {
-            let synced = durable::reach(failpoint, "append.sync").and_then(|()| file.sync_data());
+            let synced = durable::reach(pieces.failpoint, "append.sync").and_then(|()| pieces.file.sync_data());
             synced.inspect_err(|_| metrics::counter!("geophone_log_sync_errors_total").increment(1))?;
         }
         Ok(end)

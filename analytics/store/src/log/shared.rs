@@ -62,7 +62,7 @@ pub struct Log {
     pub(crate) closed: Condvar,
     pub(crate) healthy: AtomicBool,
     pub(crate) read_only: bool,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Log {
@@ -121,7 +121,7 @@ impl Log {
             closed: Condvar::new(),
             healthy: AtomicBool::new(true),
             read_only,
-            _lock: held,
+            lock: held,
         };
         Ok((Arc::new(log), recovery))
     }
@@ -162,6 +162,20 @@ impl Log {
         let mut state = lock(&self.state);
         state.released = state.released.max(through.0);
         self.forget(&mut state);
+    }
+
+    /// Numbers new records above `floor`, which the tables or the snapshot speak of: an in-memory log
+    /// starts without knowing.
+    pub(crate) fn raise(&self, floor: u64) {
+        let mut state = lock(&self.state);
+        if state.next <= floor {
+            state.next = floor + 1;
+        }
+    }
+
+    /// Whether this log keeps others out of the directory.
+    pub(crate) fn holds_lock(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Tables are attached and hold everything up to `through`.

@@ -113,8 +113,10 @@ fn write(table: Telemetry, open: &mut Open) -> Result<(), StoreError> {
     open.writer.write(&frame)
 }
 
-/// Rows of each hour, `None` = all, with least and greatest time.
-fn by_hour(times: &[u64]) -> Vec<(u64, Option<Vec<u32>>, (u64, u64))> {
+/// An hour, its rows (`None` = all), and their least and greatest time.
+type HourRows = (u64, Option<Vec<u32>>, (u64, u64));
+
+fn by_hour(times: &[u64]) -> Vec<HourRows> {
     let (min, max) = times.iter().fold((u64::MAX, 0), |(min, max), time| (min.min(*time), max.max(*time)));
     if min / HOUR_NS == max / HOUR_NS {
         return vec![(min / HOUR_NS, None, (min, max))];
