@@ -1,5 +1,7 @@
 //! The roof: configuration, wiring, HTTP API and page, command line. The only crate that sees every room.
 
+pub mod act;
+pub mod alerts;
 pub mod api;
 pub mod commands;
 pub mod config;
