@@ -44,6 +44,7 @@ pub struct Courier {
     ledger: Ledger,
     outgoing: Outgoing,
     clock: Arc<dyn Clock>,
+    is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
     shown: String,
 }
 
@@ -79,6 +80,7 @@ impl Courier {
                     ledger: Ledger::open(folder, &target.url)?,
                     outgoing: parts.outgoing.clone(),
                     clock: parts.clock.clone(),
+                    is_ready: parts.is_ready.clone(),
                     shown: without_credentials(&target.url),
                 })
             })
@@ -249,6 +251,9 @@ pub struct Parts {
     pub outgoing: Outgoing,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
+    /// False while the brain reads what the log held at the start: incidents then pass through states
+    /// that are long over.
+    pub is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Brings alerts until told to stop: at once when an incident changes, and when something is due again.
@@ -260,7 +265,8 @@ pub async fn run(mut courier: Courier, mut stop: watch::Receiver<bool>) {
     let mut not_before = tokio::time::Instant::now();
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
+            // Told once, or its holder is gone: either way the end.
+            _ = stop.changed() => return,
             _ = read_back.tick() => courier.read_back().await,
             _ = tick.tick() => {}
             event = changes.recv() => match event {
@@ -269,7 +275,7 @@ pub async fn run(mut courier: Courier, mut stop: watch::Receiver<bool>) {
                 Err(broadcast::error::RecvError::Closed) => return,
             },
         }
-        if tokio::time::Instant::now() < not_before {
+        if tokio::time::Instant::now() < not_before || !(courier.is_ready)() {
             continue;
         }
         pause = if courier.round().await { Duration::ZERO } else { (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX) };

@@ -89,7 +89,13 @@ fn alerts(alertmanager: &[&str], webhook: &[&str]) -> Alerts {
 /// Starts the couriers; the sender stops them.
 fn start(settings: &Alerts, folder: &Path, view: &Arc<View>, board: &Arc<Board>) -> watch::Sender<bool> {
     let (stop, stopped) = watch::channel(false);
-    let parts = Parts { view: view.clone(), board: board.clone(), outgoing: Outgoing::default(), clock: Arc::new(Stopped) };
+    let parts = Parts {
+        view: view.clone(),
+        board: board.clone(),
+        outgoing: Outgoing::default(),
+        clock: Arc::new(Stopped),
+        is_ready: Arc::new(|| true),
+    };
     for courier in Courier::all(settings, folder, &parts).expect("the folder is writable") {
         tokio::spawn(run(courier, stopped.clone()));
     }
@@ -107,7 +113,7 @@ fn labels(alert: &Value) -> [&str; 2] {
 async fn fires_gets_worse_and_resolves() {
     let (url, mut bodies, _) = receiver(200).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (view, board) = (Arc::new(View::new(Limits::default())), Arc::new(Board::default()));
+    let (view, board) = (Arc::new(View::new(Limits::of_memory(1 << 20, 10))), Arc::new(Board::default()));
     view.apply(&incident(State::Open, Severity::Warning));
     let _stop = start(&alerts(&[&url], &[]), folder.path(), &view, &board);
 
@@ -135,7 +141,7 @@ async fn fires_gets_worse_and_resolves() {
 async fn what_was_not_taken_is_told_after_a_restart() {
     let (url, mut bodies, status) = receiver(503).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (view, board) = (Arc::new(View::new(Limits::default())), Arc::new(Board::default()));
+    let (view, board) = (Arc::new(View::new(Limits::of_memory(1 << 20, 10))), Arc::new(Board::default()));
     view.apply(&incident(State::Open, Severity::Warning));
     let stop = start(&alerts(&[], &[&url]), folder.path(), &view, &board);
     assert_eq!(bodies.recv().await.expect("it is tried")["status"], "firing");

@@ -63,7 +63,9 @@ pub async fn incidents(State(rooms): Ctx, params: Params) -> Answer {
 
 pub async fn incident(State(rooms): Ctx, Path(id): Path<String>) -> Answer {
     let incident = rooms.view.incident(&id).ok_or_else(|| Refusal::missing("incident", &id))?;
-    Ok(Json(json!(incident)))
+    let mut answer = json!(incident);
+    answer["alerts"] = json!(rooms.board.of(&id));
+    Ok(Json(answer))
 }
 
 pub async fn anomalies(State(rooms): Ctx, params: Params) -> Answer {

@@ -1,6 +1,7 @@
 //! What the API may touch: one value, made by the wiring, or by a test without any other room.
 
 use crate::{
+    alerts::Board,
     error::ServiceError,
     view::View,
     wiring::{Pulse, Submitter},
@@ -66,6 +67,8 @@ pub struct Rooms {
     pub query: QueryFn,
     /// Counters of the wiring.
     pub pulse: Arc<Pulse>,
+    /// What became of alerts.
+    pub board: Arc<Board>,
     /// Known models.
     pub models: Vec<ModelShown>,
     /// Text of `/metrics`.
@@ -92,6 +95,7 @@ impl Rooms {
             submitter,
             query: Arc::new(|_| Err(ServiceError::Negative("there is no store to ask".into()))),
             pulse: Arc::default(),
+            board: Arc::default(),
             models: Vec::new(),
             metrics: Arc::new(String::new),
             facts: serde_json::Value::Null,

@@ -41,7 +41,7 @@ impl Serve {
                 tokio::select! {
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
-                    _ = hang_up.recv() => self.reload(&mut service),
+                    _ = hang_up.recv() => self.reload(&mut service).await,
                     () = service.failed() => {
                         tracing::error!("a part of the service has stopped; shutting down");
                         break;
@@ -50,7 +50,7 @@ impl Serve {
                         let now = changed_at(self.service.config.as_deref());
                         if now != seen {
                             seen = now;
-                            self.reload(&mut service);
+                            self.reload(&mut service).await;
                         }
                     }
                 }
@@ -63,9 +63,9 @@ impl Serve {
         })
     }
 
-    fn reload(&self, service: &mut Service) {
+    async fn reload(&self, service: &mut Service) {
         match self.service.resolve() {
-            Ok(config) => drop(service.reload(config)),
+            Ok(config) => drop(service.reload(config).await),
             Err(error) => {
                 metrics::counter!("geophone_reloads_refused_total").increment(1);
                 tracing::error!("the old configuration stays: {error}");

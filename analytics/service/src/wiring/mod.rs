@@ -3,6 +3,7 @@
 mod clock;
 mod committer;
 mod dispatcher;
+mod outward;
 mod pulse;
 mod recovery;
 mod service;

@@ -10,6 +10,7 @@
 use super::{
     committer::Committer,
     dispatcher::{Dispatcher, Work},
+    outward::{self, Couriers},
     pulse::Pulse,
     recovery::{self, Recovered},
     submit::Submitter,
@@ -17,20 +18,25 @@ use super::{
     threads, upkeep,
 };
 use crate::{
+    act::{LocalEffector, Past},
+    alerts::{Board, Parts},
     api::{self, Answer, Rooms},
-    config::{Config, Plan},
+    config::{Alerts, Config, Plan},
     error::ServiceError,
-    models, telemetry,
+    models,
+    outgoing::Outgoing,
+    telemetry,
     view::{Limits, View},
 };
 use geophone_engine::Settings;
 use geophone_ingest::Listening;
 use geophone_proto::{
+    Seq,
     action::ActionRequest,
     seam::{Clock, StackSource},
     stacks::StackRequest,
 };
-use geophone_store::Store;
+use geophone_store::{Log, Store};
 use std::{
     net::SocketAddr,
     sync::{
@@ -80,6 +86,7 @@ pub struct Service {
     thinker_stop: Arc<AtomicBool>,
     sealer_stop: Arc<AtomicBool>,
     reloads: SyncSender<Settings>,
+    couriers: Couriers,
     api: tokio::task::JoinHandle<()>,
     ticker: tokio::task::JoinHandle<()>,
     committer: JoinHandle<()>,
@@ -121,7 +128,14 @@ impl Service {
         let (actions, to_do) = mpsc::channel::<ActionRequest>(ERRANDS);
         let (reloads, new_settings) = sync_channel(4);
         let (stacks, mut errands) = start_stacks(&config, &submitter)?;
-        errands.push(start_actor(&config, to_do, &submitter)?);
+        let outgoing = Outgoing::default();
+        let effector = LocalEffector {
+            runtime: tokio::runtime::Handle::current(),
+            outgoing: outgoing.clone(),
+            clock: clock.clone(),
+            throttle: Some(listening.throttle.clone()),
+        };
+        errands.push(outward::start_actor(effector, past_of(&log, memory.next), to_do, &submitter)?);
         let dispatcher = Dispatcher {
             work: to_dispatch,
             store: store.clone(),
@@ -156,10 +170,23 @@ impl Service {
         let tick = upkeep::tick(submitter.clone(), pulse.clone(), stopped.clone(), gauges(view.clone(), prometheus));
         let ticker = threads::task(tick);
 
+        // Alerts, read off the view.
+        let board = Arc::new(Board::default());
+        let is_ready = pulse.clone();
+        let parts = Parts {
+            view: view.clone(),
+            board: board.clone(),
+            outgoing,
+            clock: clock.clone(),
+            is_ready: Arc::new(move || is_ready.is_caught_up()),
+        };
+        let couriers = Couriers::start(&alerts_of(&config, addresses), config.data_dir.join("alerts"), parts)?;
+
         // Page and API.
         let rooms = Rooms {
             query: query_fn(store),
             pulse: pulse.clone(),
+            board,
             models: vec![models::shown(&card, "active")],
             metrics: Arc::new(|| prometheus.render()),
             facts: facts(&config, &card, addresses, &*clock),
@@ -177,6 +204,7 @@ impl Service {
             thinker_stop,
             sealer_stop,
             reloads,
+            couriers,
             api,
             ticker,
             committer,
@@ -188,7 +216,7 @@ impl Service {
     }
 
     /// Takes over what can change while running; says what needs a restart.
-    pub fn reload(&mut self, config: Config) -> Plan {
+    pub async fn reload(&mut self, config: Config) -> Plan {
         let plan = Plan::between(Some(&self.config), &config);
         if plan.has_live() {
             let new = Config { action_mode: config.action_mode, policies: config.policies, alerts: config.alerts, ..self.config.clone() };
@@ -199,6 +227,9 @@ impl Service {
             }
             let live: Vec<&'static str> = plan.changes.iter().filter(|change| change.live).map(|change| change.path).collect();
             self.config = new;
+            if let Err(error) = self.couriers.replace(&alerts_of(&self.config, self.addresses)).await {
+                tracing::error!("alerts stand still: {error}");
+            }
             self.config.effective.extend(live.iter().filter_map(|path| Some((*path, config.effective.get(path)?.clone()))));
             tracing::info!("taken over: {}", live.join(", "));
         }
@@ -218,8 +249,9 @@ impl Service {
     }
 
     /// Takes nothing new in, brings what is in to its end, and keeps it.
-    pub async fn stop(self) -> Result<(), ServiceError> {
+    pub async fn stop(mut self) -> Result<(), ServiceError> {
         self.stop.send_replace(true);
+        self.couriers.rest().await;
         // Every open request is answered, hence in the log.
         self.listening.stopped().await;
         let _ = self.ticker.await;
@@ -280,19 +312,18 @@ fn start_stacks(config: &Config, submitter: &Submitter) -> Result<Stacks, Servic
     Ok((Some(requests), vec![thread]))
 }
 
-/// Does what the brain decided. Where nobody can, the brain is told so.
-fn start_actor(_config: &Config, mut to_do: mpsc::Receiver<ActionRequest>, submitter: &Submitter) -> Result<JoinHandle<()>, ServiceError> {
-    let submitter = submitter.clone();
-    threads::plain("actor", move || {
-        while let Some(request) = to_do.blocking_recv() {
-            let output = "nobody can do this here".to_owned();
-            let outcome =
-                geophone_proto::action::Outcome { action_id: request.action_id, is_undo: request.is_undo, succeeded: Some(false), output };
-            if submitter.submit_blocking(geophone_proto::RecordBody::Outcome(outcome)).is_err() {
-                return;
-            }
-        }
-    })
+/// Reads what the log tells of actions, so that none is done twice.
+fn past_of(log: &Arc<Log>, from: Seq) -> Past {
+    let mut past = Past::default();
+    recovery::outcomes(log, from, &mut |outcome| past.see(outcome));
+    past
+}
+
+/// `alerts.external_url`, or our own address.
+fn alerts_of(config: &Config, addresses: Addresses) -> Alerts {
+    let own = format!("http://{}", addresses.http);
+    let external_url = Some(config.alerts.external_url.clone()).filter(|url| !url.is_empty()).unwrap_or(own);
+    Alerts { external_url, ..config.alerts.clone() }
 }
 
 fn query_fn(store: Arc<Store>) -> api::QueryFn {
