@@ -37,6 +37,7 @@ impl Default for Outgoing {
 
 impl Outgoing {
     /// Sends one request; the error is one sentence that names the URL.
+    #[allow(clippy::too_many_arguments, reason = "the five parts of a request, and nothing else")]
     pub async fn send(
         &self,
         method: &str,

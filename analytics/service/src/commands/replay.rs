@@ -55,7 +55,7 @@ impl Replay {
         let mut fold = Fold::new(brain, keep);
         let mut merged = Merged::open(&files)?;
         let progress = bar(None, "rows");
-        while let Some(message) = merged.next()? {
+        while let Some(message) = merged.advance()? {
             fold.feed(message)?;
             progress.set_position(fold.rows);
         }

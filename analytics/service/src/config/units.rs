@@ -25,6 +25,6 @@ pub fn parse_size(text: &str) -> Option<u64> {
 /// Writes a size with the largest unit that leaves a whole number.
 pub fn show_size(bytes: u64) -> String {
     let units = [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let unit = units.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let unit = units.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     unit.map_or_else(|| format!("{bytes}B"), |(name, factor)| format!("{}{name}", bytes / factor))
 }

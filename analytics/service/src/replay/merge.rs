@@ -11,7 +11,7 @@ use geophone_proto::{Batch, Columns, Signal, Tenant, Transport, UnixNanos, recor
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -54,7 +54,7 @@ impl Merged {
     }
 
     /// The message that is next in time.
-    pub fn next(&mut self) -> Result<Option<Message>, ServiceError> {
+    pub fn advance(&mut self) -> Result<Option<Message>, ServiceError> {
         let Some(Reverse((_, index))) = self.order.pop() else { return Ok(None) };
         let message = self.streams[index].next.take();
         self.refill(index)?;
@@ -120,10 +120,4 @@ fn time_of(batch: &Batch) -> Option<UnixNanos> {
     times.sort_unstable();
     let middle = *times.get(times.len() / 2)?;
     times.into_iter().rev().find(|time| *time <= middle.saturating_add(STRAY_NS)).map(UnixNanos)
-}
-
-/// Sum of file sizes, for progress.
-pub fn bytes_of(paths: &[PathBuf]) -> u64 {
-    let size = |path: &PathBuf| std::fs::metadata(Path::new(path)).map_or(0, |meta| meta.len());
-    paths.iter().map(size).sum()
 }

@@ -88,7 +88,7 @@ fn files_become_one_stream_in_order_of_time() {
     assert_eq!(files.len(), 3);
     let mut merged = Merged::open(&files).expect("readable");
     let mut times = Vec::new();
-    while let Some(message) = merged.next().expect("readable") {
+    while let Some(message) = merged.advance().expect("readable") {
         times.push((message.at.0 - BASE, message.export.signal));
     }
     let expected = [
@@ -110,7 +110,7 @@ fn a_cut_file_is_an_error_that_names_the_place() {
     let whole = framed(&[span(1).encode_to_vec(), span(2).encode_to_vec()]);
     fs::write(&path, &whole[..whole.len() - 3]).expect("written");
     let mut merged = Merged::open(&[path]).expect("the first message is whole");
-    let error = merged.next().expect_err("the second is not").to_string();
+    let error = merged.advance().expect_err("the second is not").to_string();
     assert!(error.contains("cut.binpb, message 2") && error.contains("middle"), "{error}");
 }
 

@@ -71,7 +71,7 @@ impl Dispatcher {
                 self.perform(request);
             }
             Effect::WantStacks(request) => self.want_stacks(request),
-            Effect::Count { name, reason, by } if reason.is_empty() => metrics::counter!(*name).increment(*by),
+            Effect::Count { name, reason: "", by } => metrics::counter!(*name).increment(*by),
             Effect::Count { name, reason, by } => metrics::counter!(*name, "reason" => *reason).increment(*by),
             _ => {}
         }

@@ -19,7 +19,7 @@ pub struct Recovered {
 
 /// The walk of the ingest room, for those who read the log.
 pub fn decoder() -> DecodeExport {
-    Arc::new(|export, at| geophone_ingest::decode_export(export, at))
+    Arc::new(geophone_ingest::decode_export)
 }
 
 /// Opens log and tables, mends what a crash left torn.
