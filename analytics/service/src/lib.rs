@@ -6,6 +6,7 @@ pub mod api;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod model_check;
 pub mod models;
 pub mod outgoing;
 pub mod page;

@@ -32,8 +32,19 @@ impl Server {
     fn start(dir: &Path, more: &[&str]) -> Self {
         let dir = dir.to_str().expect("a plain path");
         let any = "127.0.0.1:0";
-        let fixed =
-            ["serve", "--data-dir", dir, "--otlp-grpc-endpoint", any, "--otlp-http-endpoint", any, "--http-endpoint", any, "--output", "json"];
+        let fixed = [
+            "serve",
+            "--data-dir",
+            dir,
+            "--otlp-grpc-endpoint",
+            any,
+            "--otlp-http-endpoint",
+            any,
+            "--http-endpoint",
+            any,
+            "--output",
+            "json",
+        ];
         let mut child = command(&fixed).args(more).stdout(Stdio::piped()).spawn().expect("the binary was built");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("one line");
@@ -61,7 +72,10 @@ impl Server {
 /// One exchange over a connection of its own: status and body.
 fn post(address: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
-    let head = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("the request is sent");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");
@@ -72,7 +86,11 @@ fn post(address: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Vec<u8>) {
 }
 
 fn request(spans: u64, salt: u64) -> Vec<u8> {
-    let name = KeyValue { key: "service.name".into(), value: Some(AnyValue { value: Some(Value::StringValue("cart".into())) }), ..KeyValue::default() };
+    let name = KeyValue {
+        key: "service.name".into(),
+        value: Some(AnyValue { value: Some(Value::StringValue("cart".into())) }),
+        ..KeyValue::default()
+    };
     let span = |n: u64| Span {
         trace_id: [salt.to_be_bytes(), n.to_be_bytes()].concat(),
         span_id: n.wrapping_add(1).to_be_bytes().to_vec(),
@@ -89,7 +107,14 @@ fn request(spans: u64, salt: u64) -> Vec<u8> {
 }
 
 fn count(server: &Server) -> Json {
-    let output = command(&["query", "--endpoint", server.address("http"), "--output", "json", "SELECT count(*) AS n FROM spans WHERE service = 'cart'"]);
+    let output = command(&[
+        "query",
+        "--endpoint",
+        server.address("http"),
+        "--output",
+        "json",
+        "SELECT count(*) AS n FROM spans WHERE service = 'cart'",
+    ]);
     counted(output)
 }
 

@@ -8,12 +8,7 @@ use crate::error::ServiceError;
 use bytes::Bytes;
 use geophone_ingest::{json_to_wire, walk};
 use geophone_proto::{Batch, Columns, Signal, Tenant, Transport, UnixNanos, record::Export, time::SECOND_NS};
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, path::PathBuf, sync::Arc};
 
 /// Rows further than this beyond the middle row say nothing about when a request was sent.
 const STRAY_NS: u64 = 600 * SECOND_NS;

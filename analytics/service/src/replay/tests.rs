@@ -41,7 +41,13 @@ fn point(at: u64) -> ExportMetricsServiceRequest {
 }
 
 fn record(at: u64, severity: i32) -> ExportLogsServiceRequest {
-    let record = LogRecord { time_unix_nano: BASE + at, severity_number: severity, trace_id: vec![1; 16], span_id: vec![2; 8], ..LogRecord::default() };
+    let record = LogRecord {
+        time_unix_nano: BASE + at,
+        severity_number: severity,
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        ..LogRecord::default()
+    };
     let scope = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };
     ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }] }
 }
@@ -75,9 +81,8 @@ fn files_become_one_stream_in_order_of_time() {
     fs::write(dir.path().join("a.binpb"), spans).expect("written");
     let points = framed(&[point(20).encode_to_vec(), point(50).encode_to_vec()]);
     fs::write(dir.path().join("b.binpb.zst"), zstd::encode_all(&points[..], 1).expect("packed")).expect("written");
-    let line = |at: u64| {
-        format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{{\"timeUnixNano\":\"{}\"}}]}}]}}]}}\n", BASE + at)
-    };
+    let line =
+        |at: u64| format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{{\"timeUnixNano\":\"{}\"}}]}}]}}]}}\n", BASE + at);
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all([line(30), "rubbish\n".into(), "\n".into(), line(60)].concat().as_bytes()).expect("packed");
     fs::create_dir(dir.path().join("deeper")).expect("made");
@@ -91,14 +96,8 @@ fn files_become_one_stream_in_order_of_time() {
     while let Some(message) = merged.advance().expect("readable") {
         times.push((message.at.0 - BASE, message.export.signal));
     }
-    let expected = [
-        (10, Signal::Traces),
-        (20, Signal::Metrics),
-        (30, Signal::Logs),
-        (40, Signal::Traces),
-        (50, Signal::Metrics),
-        (60, Signal::Logs),
-    ];
+    let expected =
+        [(10, Signal::Traces), (20, Signal::Metrics), (30, Signal::Logs), (40, Signal::Traces), (50, Signal::Metrics), (60, Signal::Logs)];
     assert_eq!(times, expected);
     assert_eq!(merged.refused, 1);
 }

@@ -19,3 +19,4 @@ pub use service::{Addresses, Service};
 pub use submit::{Submission, Submitter};
 pub use thinker::{MakeModel, Memory};
 pub use threads::io_runtime;
+pub(crate) use threads::plain;
