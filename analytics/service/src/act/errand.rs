@@ -60,7 +60,11 @@ impl Past {
     /// Takes over a record of the log.
     pub fn see(&mut self, outcome: &Outcome) {
         let key = (outcome.action_id.clone(), outcome.is_undo);
-        if outcome.succeeded.is_some() { self.remember(key) } else { drop(self.begun.insert(key)) }
+        if outcome.succeeded.is_some() {
+            self.remember(key);
+        } else {
+            self.begun.insert(key);
+        }
     }
 
     fn remember(&mut self, key: (String, bool)) {

@@ -11,6 +11,3 @@ mod tests;
 pub use files::find;
 pub use fold::{Keep, Replay};
 pub use merge::{Merged, Message};
-
-#[cfg(test)]
-mod tests;
