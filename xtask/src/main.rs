@@ -21,7 +21,8 @@ const HOUSE: Step = &["cargo", "test", "--package", "geophone-tests", "--test", 
 const DEMO: Step = &["cargo", "run", "--quiet", "--", "demo", "--seed", "1", "--check", "--http-endpoint", "127.0.0.1:0"];
 const BENCHES: Step = &["cargo", "bench", "--workspace", "--benches"];
 const BLESS: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "golden"];
-const DEMO_DATA: Step = &["cargo", "run", "--package", "geophone-client", "--example", "shop_files", "--", "tests/data"];
+const DEMO_DATA: Step =
+    &["cargo", "run", "--package", "geophone-client", "--example", "shop_files", "--", "tests/data", "1", "binpb.zst", "sample"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();

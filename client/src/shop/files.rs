@@ -15,6 +15,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The files are written once and read often.
+const ZSTD_LEVEL: i32 = 9;
+
 /// How requests are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
@@ -99,8 +102,11 @@ impl Recorder {
         let open = |signal: Signal| {
             let path = dir.join(format!("{}.{}", signal.as_str(), format.ending()));
             let file = File::create(&path).map(BufWriter::new);
-            let sink =
-                if format.is_zstd() { file.and_then(|file| zstd::Encoder::new(file, 3)).map(Sink::Zstd) } else { file.map(Sink::Plain) };
+            let sink = if format.is_zstd() {
+                file.and_then(|file| zstd::Encoder::new(file, ZSTD_LEVEL)).map(Sink::Zstd)
+            } else {
+                file.map(Sink::Plain)
+            };
             sink.map_err(|source| failed(&path, source)).map(|sink| (path.clone(), sink))
         };
         let files = [open(Signal::Traces)?, open(Signal::Metrics)?, open(Signal::Logs)?];
@@ -144,8 +150,12 @@ impl Recorder {
 
 /// Writes a whole schedule's telemetry and `schedule.json` into a folder.
 pub fn export_files(dir: &Path, format: FileFormat, schedule: &Schedule) -> Result<FileReport, ExportError> {
+    export_shop(dir, format, schedule, Shop::new(schedule.seed, schedule.start, schedule))
+}
+
+/// The same of a shop that has been told the schedule.
+pub(super) fn export_shop(dir: &Path, format: FileFormat, schedule: &Schedule, mut shop: Shop) -> Result<FileReport, ExportError> {
     let mut recorder = Recorder::create(dir, format)?;
-    let mut shop = Shop::new(schedule.seed, schedule.start, schedule);
     let mut at = schedule.start;
     while at < schedule.end {
         at = UnixNanos(at.plus(nanos(10.0)).0.min(schedule.end.0));

@@ -9,6 +9,7 @@ mod files;
 mod floor;
 mod meters;
 mod outbox;
+mod sample;
 mod schedule;
 mod simulation;
 mod trouble;
@@ -20,5 +21,6 @@ mod tests;
 
 pub use files::{ExportError, FileFormat, FileReport, Recorder, export_files};
 pub use floor::{CORES, Floor, HOSTS};
+pub use sample::export_sample;
 pub use schedule::{Fault, FaultKind, Harmless, HarmlessKind, Pace, Schedule};
 pub use simulation::{Sent, Shop};

@@ -175,7 +175,7 @@ fn order(draw: &mut Draw) -> Vec<Slot> {
 }
 
 /// A fault of this kind on something busy enough, of a service not hit before where that is possible.
-fn fault(kind: FaultKind, span: (UnixNanos, UnixNanos), floor: &Floor, used: &[String], draw: &mut Draw) -> Fault {
+pub(super) fn fault(kind: FaultKind, span: (UnixNanos, UnixNanos), floor: &Floor, used: &[String], draw: &mut Draw) -> Fault {
     let mut targets = candidates(kind, floor, draw);
     draw.shuffle(&mut targets);
     let fresh = targets.iter().find(|target| !used.iter().any(|service| service == SERVICES[owner(**target)].name));

@@ -68,6 +68,13 @@ impl Shop {
         Self { floor, trouble, draw, staff, agents, start: start.0, now: start.0, next_visit: start.0 }
     }
 
+    /// The same shop with this share of its customers.
+    #[must_use]
+    pub fn with_traffic(mut self, share: f64) -> Self {
+        self.floor.entry_rate *= share;
+        self
+    }
+
     /// Where the services run.
     pub const fn floor(&self) -> &Floor {
         &self.floor
