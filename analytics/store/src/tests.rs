@@ -324,6 +324,12 @@ fn bounds_are_errors_that_say_so() {
     let error = store.query("SELECT * FROM read_parquet('x')").expect_err("not a table of ours");
     assert_eq!(error.class(), Class::Reject);
     drop((log, store));
+    house.options.query_bytes_max = 10;
+    let (log, store) = house.open();
+    let error = store.query("SELECT name FROM spans ORDER BY name").expect_err("eleven names are more than ten bytes");
+    assert!(matches!(error, StoreError::TooMuchMemory { .. }), "{error}");
+    drop((log, store));
+    house.options.query_bytes_max = 1 << 20;
     house.options.query_timeout = Duration::ZERO;
     let (log, store) = house.open();
     assert!(matches!(store.query("SELECT count(*) FROM spans"), Err(StoreError::TimedOut(_))));
@@ -357,4 +363,31 @@ fn counting_while_sealing_never_doubles() {
         assert_eq!(count(&store, "spans"), n * 5);
     }
     sealer.join().expect("it does not panic");
+}
+
+/// Scenario: two hundred requests of a hundred spans, appended, sealed, counted.
+/// Guarantees: the count is right; with `--nocapture` it prints what each step cost.
+#[test]
+fn what_a_span_costs() {
+    let house = House::new();
+    let (log, store) = house.open();
+    let request = spans("cart", &[NOON; 100]);
+    let group: Vec<Record> = vec![request; 200];
+    let timed = |name: &str, work: &mut dyn FnMut()| {
+        let started = std::time::Instant::now();
+        work();
+        eprintln!("{name}: {} ns a span", started.elapsed().as_nanos() / 20_000);
+    };
+    timed("append", &mut || {
+        log.append(group.clone()).expect("there is room");
+    });
+    timed("count recent", &mut || assert_eq!(count(&store, "spans"), 20_000));
+    log.roll();
+    timed("seal", &mut || {
+        store.seal().expect("there is room");
+    });
+    timed("count sealed", &mut || assert_eq!(count(&store, "spans"), 20_000));
+    timed("group sealed", &mut || {
+        rows(&store, "SELECT service, name, avg(duration_ns) AS d FROM spans GROUP BY service, name");
+    });
 }

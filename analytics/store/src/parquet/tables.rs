@@ -7,7 +7,7 @@ use super::{
 };
 use arrow_array::{Array, Float64Array, ListArray};
 use geophone_proto::{
-    Batch,
+    Batch, Signal,
     columns::{Logs, PointKind, Points, Spans, severity_str, span_kind_str, status_str},
 };
 use polars::prelude::{Column, DataFrame, DataType, PolarsResult};
@@ -138,10 +138,15 @@ impl Telemetry {
 
     /// The table that a batch's rows go to.
     pub(crate) const fn of(batch: &Batch) -> Self {
-        match batch.columns {
-            geophone_proto::Columns::Traces(_) => Self::Spans,
-            geophone_proto::Columns::Metrics(_) => Self::MetricPoints,
-            geophone_proto::Columns::Logs(_) => Self::Logs,
+        Self::of_signal(batch.signal())
+    }
+
+    /// The table of a signal.
+    pub(crate) const fn of_signal(signal: Signal) -> Self {
+        match signal {
+            Signal::Traces => Self::Spans,
+            Signal::Metrics => Self::MetricPoints,
+            Signal::Logs => Self::Logs,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     function::Functions,
-    source::{self, Moment, TABLES, columns_of},
+    source::{self, Moment, TABLES, Wanted, columns_of},
     statement::{Checked, Reads, check},
     value,
 };
@@ -124,25 +124,27 @@ fn width(name: &str, kind: Type) -> u64 {
 }
 
 fn run(store: &Arc<Store>, reads: &Reads) -> Result<Rows, StoreError> {
+    let bound = store.options.query_bytes_max;
+    let wanted: Wanted = reads.tables.iter().map(|table| (table.clone(), wanted(store, table, reads))).collect();
     let moment = Moment::take(store, &reads.tables);
-    let recent = moment.recent(store, &reads.tables)?;
+    let mut recent = moment.recent(store, &wanted, bound)?;
     let mut context = SQLContext::new().with_function_registry(Arc::new(Functions));
     let mut needed = 0u64;
-    for table in &reads.tables {
-        let columns = wanted(store, table, reads);
-        let parts = Telemetry::ALL.into_iter().find(|it| it.as_str() == table).and_then(|it| recent.get(&it));
-        let failed = |error: PolarsError| StoreError::columns("make columns", error);
-        let frame = moment.frame(store, table, &columns, parts.map_or(&[], Vec::as_slice)).map_err(failed)?;
+    for (table, columns) in &wanted {
+        let telemetry = Telemetry::ALL.into_iter().find(|it| it.as_str() == table);
+        let frame = match telemetry.and_then(|table| recent.remove(&table)) {
+            Some(frame) => frame,
+            None => moment.derived(store, table, columns).map_err(|error| StoreError::columns("make columns", error))?,
+        };
         needed += frame.estimated_size() as u64;
         if reads.holds_rows {
             let row: u64 = columns.iter().map(|(name, kind)| width(name, *kind)).sum();
             needed += moment.files(table).map(|file| file.rows).sum::<u64>() * row;
         }
-        let bound = store.options.query_bytes_max;
         if needed > bound as u64 {
             return Err(StoreError::TooMuchMemory { needed: usize::try_from(needed).unwrap_or(usize::MAX), bound });
         }
-        let lazy = source::table(store, &moment, table, &columns, frame).map_err(|error| explained(store, reads, &error))?;
+        let lazy = source::table(store, &moment, table, columns, frame).map_err(|error| explained(store, reads, &error))?;
         context.register(table, lazy);
     }
     let limit = store.options.query_rows_max;

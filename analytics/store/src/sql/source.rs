@@ -19,6 +19,9 @@ use std::{
     sync::Arc,
 };
 
+/// Recent rows that are held as batches before they become columns.
+const CHUNK_ROWS: usize = 16 * 1024;
+
 /// Names of all tables, as listed.
 pub(crate) const TABLES: [&str; 9] = ["spans", "metric_points", "logs", "features", "scores", "bands", "anomalies", "incidents", "actions"];
 
@@ -66,12 +69,17 @@ impl Moment {
         self.catalog.files.iter().filter(move |file| !newest && file.table == table)
     }
 
-    /// Recent telemetry of the tables asked for.
-    pub(crate) fn recent(&self, store: &Store, tables: &BTreeSet<String>) -> Result<BTreeMap<Telemetry, Vec<Part>>, StoreError> {
-        let mut parts: BTreeMap<Telemetry, Vec<Part>> = BTreeMap::new();
-        if !Telemetry::ALL.iter().any(|table| tables.contains(table.as_str())) {
-            return Ok(parts);
+    /// Recent telemetry of the tables asked for, only the wanted columns. Batches are let go of every few
+    /// thousand rows, so that only what the query names is held; more than `bound` bytes are refused.
+    pub(crate) fn recent(&self, store: &Store, wanted: &Wanted, bound: usize) -> Result<BTreeMap<Telemetry, DataFrame>, StoreError> {
+        let mut gathered: BTreeMap<Telemetry, Gathered> = BTreeMap::new();
+        for table in Telemetry::ALL.into_iter().filter(|table| wanted.contains_key(table.as_str())) {
+            gathered.insert(table, Gathered::default());
         }
+        if gathered.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut held = 0;
         for segment in &self.segments {
             let mut cursor = Cursor::new(segment.clone());
             cursor.skip_to(self.catalog.sealed_through + 1)?;
@@ -79,31 +87,28 @@ impl Moment {
                 && let Some((seq, mut record)) = cursor.read()?
             {
                 let RecordBody::Batch(export) = &record.body else { continue };
-                let table = match export.signal {
-                    geophone_proto::Signal::Traces => Telemetry::Spans,
-                    geophone_proto::Signal::Metrics => Telemetry::MetricPoints,
-                    geophone_proto::Signal::Logs => Telemetry::Logs,
-                };
-                if !tables.contains(table.as_str()) {
-                    continue;
-                }
+                let table = Telemetry::of_signal(export.signal);
+                let Some(rows) = gathered.get_mut(&table) else { continue };
                 store.log.recall(seq, &mut record);
                 if let RecordBody::Batch(export) = record.body
                     && let Some(batch) = export.decoded
                 {
-                    parts.entry(table).or_default().push(Part { batch, rows: None });
+                    held += rows.push(table, &wanted[table.as_str()], Part { batch, rows: None })?;
+                }
+                if held > bound {
+                    return Err(StoreError::TooMuchMemory { needed: held, bound });
                 }
             }
         }
-        Ok(parts)
+        let whole = gathered.into_iter().map(|(table, mut rows)| {
+            rows.settle(table, &wanted[table.as_str()])?;
+            Ok((table, rows.frame.unwrap_or_else(DataFrame::empty)))
+        });
+        whole.collect()
     }
 
-    /// The rows that are in no file, only the wanted columns.
-    pub(crate) fn frame(&self, store: &Store, table: &str, wanted: &[(String, Type)], parts: &[Part]) -> PolarsResult<DataFrame> {
-        let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
-        if let Some(telemetry) = Telemetry::ALL.into_iter().find(|it| it.as_str() == table) {
-            return telemetry.frame(&names, parts);
-        }
+    /// Derived rows that are in no file, only the wanted columns.
+    pub(crate) fn derived(&self, store: &Store, table: &str, wanted: &[(String, Type)]) -> PolarsResult<DataFrame> {
         let frame = match Derived::ALL.into_iter().find(|it| it.as_str() == table) {
             Some(Derived::Anomalies) => anomaly_frame(&self.anomalies)?,
             Some(Derived::Incidents) => incident_frame(&self.incidents)?,
@@ -111,7 +116,47 @@ impl Moment {
             Some(windows) => windows.window_frame(&self.windows, &store.options.features)?,
             None => DataFrame::empty(),
         };
-        frame.select(names)
+        frame.select(names(wanted))
+    }
+}
+
+/// Wanted columns by table.
+pub(crate) type Wanted = BTreeMap<String, Vec<(String, Type)>>;
+
+fn names(wanted: &[(String, Type)]) -> Vec<&str> {
+    wanted.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+/// Rows of one table on their way into columns.
+#[derive(Default)]
+struct Gathered {
+    parts: Vec<Part>,
+    rows: usize,
+    frame: Option<DataFrame>,
+}
+
+impl Gathered {
+    /// Takes a batch; returns the bytes by which the columns grew.
+    fn push(&mut self, table: Telemetry, wanted: &[(String, Type)], part: Part) -> Result<usize, StoreError> {
+        self.rows += part.len();
+        self.parts.push(part);
+        if self.rows < CHUNK_ROWS { Ok(0) } else { self.settle(table, wanted) }
+    }
+
+    /// Makes columns of what waits.
+    fn settle(&mut self, table: Telemetry, wanted: &[(String, Type)]) -> Result<usize, StoreError> {
+        let failed = |error| StoreError::columns("make columns", error);
+        let chunk = table.frame(&names(wanted), &self.parts).map_err(failed)?;
+        let bytes = chunk.estimated_size();
+        self.parts.clear();
+        self.rows = 0;
+        match &mut self.frame {
+            Some(frame) => {
+                frame.vstack_mut(&chunk).map_err(failed)?;
+            }
+            None => self.frame = Some(chunk),
+        }
+        Ok(bytes)
     }
 }
 
