@@ -138,9 +138,14 @@ impl Own {
     }
 }
 
-/// What is calibrated: the model's raw score, and the normal level of the largest deviation. Their mean
-/// beats each: the one knows shapes, the other how fast true tails fall.
-pub(crate) const VOICES: usize = 2;
+/// What is calibrated: the model's raw score, the normal level of the largest deviation, and the mean of
+/// the sudden deviations. Their mean beats each (lesson of public benchmarks): the one knows shapes,
+/// the other how fast true tails fall, the third what has just changed. The third speaks for levels only:
+/// what follows a known law needs no forecast.
+pub(crate) const VOICES: usize = 3;
+
+/// One window's voices: the model's raw score, `normal_level` of the largest deviation, mean of the sudden ones.
+pub(crate) type Voices = [f64; VOICES];
 
 /// How one window's scores were read, kept with it so that late rows are read the same way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -151,18 +156,18 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// `-log10` of the probability of this score in this series; `normal` = its `normal_level`.
-    pub(crate) fn level(&self, row: usize, kind: StatKind, raw: f32, normal: f64) -> f64 {
+    /// `-log10` of the probability of these voices in this series.
+    pub(crate) fn level(&self, row: usize, kind: StatKind, voices: Voices) -> f64 {
         let own = self.own.get(row).copied().unwrap_or([(1.0, 1.0); VOICES]);
-        let voices = [f64::from(raw), normal];
-        let sum: f64 = (0..VOICES)
+        let speaking = if kind == StatKind::Level { VOICES } else { 2 };
+        let sum: f64 = (0..speaking)
             .map(|voice| {
-                let cohort = cohort_level(&self.fits[voice][slot(kind)], voices[voice], normal);
+                let cohort = cohort_level(&self.fits[voice][slot(kind)], voices[voice], voices[1]);
                 let (place, stretch) = (f64::from(own[voice].0), f64::from(own[voice].1));
                 if cohort <= place { cohort / place } else { 1.0 + (cohort - place) / stretch }
             })
             .sum();
-        sum / VOICES as f64
+        sum / speaking as f64
     }
 
     /// Adds series that came later.
@@ -200,11 +205,11 @@ impl Calibration {
         }
     }
 
-    /// Takes a settled score.
-    pub(crate) fn learn(&mut self, row: usize, kind: StatKind, raw: f32, normal: f64) {
-        for (voice, value) in [f64::from(raw), normal].into_iter().enumerate() {
+    /// Takes a settled window.
+    pub(crate) fn learn(&mut self, row: usize, kind: StatKind, voices: Voices) {
+        for (voice, value) in voices.into_iter().enumerate() {
             let cohort = &mut self.cohorts[voice][slot(kind)];
-            self.own[row][voice].learn(cohort_level(&cohort.fit, value, normal));
+            self.own[row][voice].learn(cohort_level(&cohort.fit, value, voices[1]));
             cohort.learn(value as f32);
         }
     }

@@ -9,7 +9,7 @@
 use super::{
     band,
     baseline::LargestDeviation,
-    calibrate::{self, Calibration, Reading},
+    calibrate::{self, Calibration, Reading, Voices},
     explain::explain,
     harm,
     hysteresis::{Change, Evidence, Gate},
@@ -222,10 +222,10 @@ impl Detector {
             if is_learning {
                 raw[place] = f32::NAN;
             }
-            let prior = prior(features.row(place));
+            let voices = voices(raw[place], features.row(place));
             let slot = &mut self.state.ring.slots[position];
-            (slot.raw[row], slot.prior[row]) = (raw[place], prior as f32);
-            let level = self.state.readings[position].level(row, its.kind, raw[place], prior);
+            (slot.raw[row], slot.voices[row]) = (raw[place], [voices[1] as f32, voices[2] as f32]);
+            let level = self.state.level(position, row, its.kind);
             let one = self.state.ring.span(position, 1, row, (its.kind, 1));
             let band = band::band(before, at, its, one);
             window.score.push(if is_learning { f32::NAN } else { calibrate::score_of(level) });
@@ -268,8 +268,7 @@ impl Detector {
                 continue;
             }
             let x = scored.window.features.row(place);
-            let level =
-                self.state.readings[position].level(row, traits[row].kind, raw, f64::from(self.state.ring.slots[position].prior[row]));
+            let level = self.state.level(position, row, traits[row].kind);
             let judged = self.state.judge(row, x, before, traits[row]);
             let evidence = Evidence { level, limit, ..judged.evidence };
             let Some(change) = self.state.gates[row].step(evidence, self.state.window_ns) else { continue };
@@ -299,10 +298,11 @@ impl Detector {
     }
 }
 
-/// What stands in for calibration while little is known.
-fn prior(row: &[f32]) -> f64 {
+/// What calibration hears of one row.
+fn voices(raw: f32, row: &[f32]) -> Voices {
     let largest = [Z_1, Z_6, Z_18].into_iter().map(|feature| row[feature].abs()).fold(0.0, f32::max);
-    calibrate::normal_level(f64::from(largest))
+    let sudden: f32 = [SLOPE, ROBUST_Z, AR_RESIDUAL, RECENT_6].into_iter().map(|feature| row[feature].abs() / 4.0).sum();
+    [f64::from(raw), calibrate::normal_level(f64::from(largest)), f64::from(sudden)]
 }
 
 /// What the deciding span says.
@@ -362,7 +362,7 @@ impl DetectorSnapshot {
             self.season.learn(slot.start_ns, &self.settled.z_6, &self.settled.present);
             for (row, its) in traits.iter().enumerate() {
                 if slot.raw[row].is_finite() {
-                    self.calibration.learn(row, its.kind, slot.raw[row], f64::from(slot.prior[row]));
+                    self.calibration.learn(row, its.kind, slot.voices(row));
                 }
             }
             self.settled_len += 1;
@@ -372,6 +372,11 @@ impl DetectorSnapshot {
             self.readings.pop_front();
             self.settled_len -= 1;
         }
+    }
+
+    /// `-log10` of the probability of a scored window of the ring.
+    fn level(&self, position: usize, row: usize, kind: StatKind) -> f64 {
+        self.readings[position].level(row, kind, self.ring.slots[position].voices(row))
     }
 
     /// Which span decides, how far it deviates, and whether that may open.

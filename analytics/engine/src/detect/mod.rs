@@ -13,7 +13,7 @@ mod explain;
 pub(crate) mod harm;
 pub(crate) mod hysteresis;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;
 

@@ -61,17 +61,7 @@ pub(crate) fn rows(its: Trait, history: &[Stat]) -> Vec<Vec<f64>> {
         let raw = [deviation(1, c, w), deviation(6, c, w), deviation(18, c, w), deviation(6, c2, w2)];
         let z: Vec<f64> = raw.iter().zip(s).map(|(d, s): (&f64, f64)| (d / s.max(1.0).sqrt()).clamp(-20.0, 20.0)).collect();
         let recent_1 = (deviation(1, c2, w2) / s[0].max(1.0).sqrt()).clamp(-20.0, 20.0);
-        let effects = [(6, z[1]), (18, z[2])].map(|(k, z)| {
-            let (windows, total) = sums(history, t, k);
-            let value = match kind {
-                _ if (total.n <= 0.0 && kind != StatKind::Count) || w <= 0.0 => 0.0,
-                StatKind::Count => ((total.s1 + 1.0) / (windows.len() as f64 * c + 1.0)).ln(),
-                StatKind::Share => 10.0 * (total.s1 / total.n - c),
-                StatKind::LogMean => total.s1 / total.n - c,
-                StatKind::Level => z / 8.0,
-            };
-            value.clamp(-20.0, 20.0)
-        });
+        let effects = [(6, z[1]), (18, z[2])].map(|(k, z)| effect(kind, sums(history, t, k), (c, w), z));
         run = match z[2].abs() {
             a if a > 3.0 && run * z[2] >= 0.0 => run + z[2].signum(),
             a if a > 3.0 => z[2].signum(),
@@ -118,23 +108,35 @@ pub(crate) fn rows(its: Trait, history: &[Stat]) -> Vec<Vec<f64>> {
         row[Z_1] = if present { z[0] } else { 0.0 };
         (row[Z_6], row[Z_18], row[RECENT_1], row[RECENT_6]) = (z[1], z[2], recent_1, z[3]);
         (row[EFFECT_6], row[EFFECT_18]) = (effects[0], effects[1]);
-        let samples = sums(history, t, 18).1.n;
-        row[EVIDENCE] = (1.0 + samples).ln().min(20.0);
-        let (short, _) = sums(history, t, 6);
-        row[MISSING] = short.iter().filter(|w| kind != StatKind::Count && w.n <= 0.0).count() as f64 / short.len() as f64;
-        row[AGE] = 1.0 - (-(t as f64 + 1.0) / 360.0).exp();
-        row[IS_COUNT
-            + [StatKind::Count, StatKind::Share, StatKind::LogMean, StatKind::Level]
-                .iter()
-                .position(|k| *k == kind)
-                .expect("in the list")] = 1.0;
-        for (value, feature) in row.iter_mut().zip(FEATURES).filter(|(_, feature)| feature.signed) {
-            let _ = feature;
-            *value *= if *value > 0.0 { its.up } else { its.down };
-        }
+        context(its, history, t, &mut row);
         out.push(row);
     }
     out
+}
+
+fn effect(kind: StatKind, (windows, total): (Vec<Stat>, Stat), (c, w): (f64, f64), z: f64) -> f64 {
+    let value = match kind {
+        _ if (total.n <= 0.0 && kind != StatKind::Count) || w <= 0.0 => 0.0,
+        StatKind::Count => ((total.s1 + 1.0) / (windows.len() as f64 * c + 1.0)).ln(),
+        StatKind::Share => 10.0 * (total.s1 / total.n - c),
+        StatKind::LogMean => total.s1 / total.n - c,
+        StatKind::Level => z / 8.0,
+    };
+    value.clamp(-20.0, 20.0)
+}
+
+/// Features that say what the others rest on; then the harmless side is damped.
+fn context(its: Trait, history: &[Stat], t: usize, row: &mut [f64]) {
+    let kind = its.kind;
+    row[EVIDENCE] = (1.0 + sums(history, t, 18).1.n).ln().min(20.0);
+    let (short, _) = sums(history, t, 6);
+    row[MISSING] = short.iter().filter(|w| kind != StatKind::Count && w.n <= 0.0).count() as f64 / short.len() as f64;
+    row[AGE] = 1.0 - (-(t as f64 + 1.0) / 360.0).exp();
+    let kinds = [StatKind::Count, StatKind::Share, StatKind::LogMean, StatKind::Level];
+    row[IS_COUNT + kinds.iter().position(|k| *k == kind).expect("in the list")] = 1.0;
+    for (value, _) in row.iter_mut().zip(FEATURES).filter(|(_, feature)| feature.signed) {
+        *value *= if *value > 0.0 { its.up } else { its.down };
+    }
 }
 
 /// Features that are recursions over the residuals of all present windows so far.

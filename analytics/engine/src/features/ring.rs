@@ -21,8 +21,8 @@ pub(crate) struct Slot {
     pub(crate) shown: Vec<f64>,
     /// Raw scores, as last computed; NaN if none.
     pub(crate) raw: Vec<f32>,
-    /// What stands in for calibration while little is known, as last computed.
-    pub(crate) prior: Vec<f32>,
+    /// The other voices of calibration, as last computed.
+    pub(crate) voices: Vec<[f32; 2]>,
 }
 
 /// Sums over some windows.
@@ -50,7 +50,7 @@ impl Slot {
             s2: vec![0.0; rows],
             shown: vec![f64::NAN; rows],
             raw: vec![f32::NAN; rows],
-            prior: vec![0.0; rows],
+            voices: vec![[0.0; 2]; rows],
         }
     }
 
@@ -60,7 +60,7 @@ impl Slot {
         self.s2.resize(rows, 0.0);
         self.shown.resize(rows, f64::NAN);
         self.raw.resize(rows, f32::NAN);
-        self.prior.resize(rows, 0.0);
+        self.voices.resize(rows, [0.0; 2]);
     }
 
     /// Writes a row. Sums that are not finite, or beyond what squares can hold, count as missing.
@@ -68,6 +68,12 @@ impl Slot {
         let usable = (1e-6..=1e15).contains(&stat.n) && stat.s1.abs() <= 1e120 && stat.s2.abs() <= 1e240;
         let stat = if usable { stat } else { Stat::default() };
         (self.n[row], self.s1[row], self.s2[row], self.shown[row]) = (stat.n, stat.s1, stat.s2, shown);
+    }
+
+    /// What was heard of a series in this window.
+    pub(crate) fn voices(&self, row: usize) -> [f64; 3] {
+        let [normal, sudden] = self.voices[row].map(f64::from);
+        [f64::from(self.raw[row]), normal, sudden]
     }
 
     fn gather(&self, rows: &[usize]) -> Self {
@@ -79,7 +85,7 @@ impl Slot {
             s2: pick(&self.s2),
             shown: pick(&self.shown),
             raw: rows.iter().map(|&row| self.raw[row]).collect(),
-            prior: rows.iter().map(|&row| self.prior[row]).collect(),
+            voices: rows.iter().map(|&row| self.voices[row]).collect(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Many numbers of one thing (a machine's metrics) through the live detector: one score for all.
 //!
 //! The entity's score is the mean of its highest three dimensions' scores, or of all where there are
-//! fewer: one dimension alone rarely is an incident, three are.
+//! fewer: one dimension alone rarely is an incident, three are. It alerts while one dimension in ten
+//! (three at most) is open.
 
-use super::univariate::{Row, reading, settings, start_ns};
+use super::univariate::{Fading, Row, reading, settings, start_ns};
 use crate::{
     detect::{Detector, baseline::LargestDeviation},
     flag::Phase,
@@ -18,6 +19,7 @@ const VOICES: usize = 3;
 /// Scores one entity.
 pub struct Entity {
     detector: Detector,
+    fading: Fading,
     next_ns: u64,
 }
 
@@ -34,7 +36,7 @@ impl Entity {
             let series = Series::new(Tenant::default(), id, &format!("d{}", dimension + 1), SeriesKind::Value, BTreeMap::new());
             detector.series(u32::try_from(dimension).unwrap_or(u32::MAX), &series, StatKind::Level);
         }
-        Self { detector, next_ns: 0 }
+        Self { detector, fading: Fading::default(), next_ns: 0 }
     }
 
     /// Takes the next row, as `Univariate::row` does.
@@ -47,7 +49,8 @@ impl Entity {
         scores.sort_by(|a, b| b.total_cmp(a));
         scores.truncate(VOICES);
         let score = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
-        let alert = scored.flags.iter().any(|flag| flag.phase != Phase::Closed);
-        Row { score, alert }
+        let open = scored.flags.iter().filter(|flag| flag.phase != Phase::Closed).count();
+        let alert = open >= values.len().div_ceil(10).clamp(1, VOICES);
+        Row { score: self.fading.row(score), alert }
     }
 }

@@ -20,12 +20,13 @@ pub struct Row {
 
 /// Settings under which rows are windows: none is late, one series has the budget.
 pub(crate) fn settings() -> Settings {
-    Settings { window: Duration::from_secs(60), allowed_lateness: Duration::ZERO, alerts_per_week: 1.0, ..Settings::default() }
+    Settings { window: Duration::from_secs(60), allowed_lateness: Duration::ZERO, alerts_per_week: 0.1, ..Settings::default() }
 }
 
 /// Scores one series.
 pub struct Univariate {
     detector: Detector,
+    fading: Fading,
     next_ns: u64,
 }
 
@@ -40,7 +41,7 @@ impl Univariate {
         let mut detector = Detector::new(&settings(), model);
         let series = Series::new(Tenant::default(), "", id, SeriesKind::Value, BTreeMap::new());
         detector.series(0, &series, StatKind::Level);
-        Self { detector, next_ns: 0 }
+        Self { detector, fading: Fading::default(), next_ns: 0 }
     }
 
     /// Takes the next row. A value that is not finite is a missing reading; a time that does not advance
@@ -50,10 +51,24 @@ impl Univariate {
         self.next_ns = start_ns + 1;
         let rows = vec![reading(0, value)];
         let scored = self.detector.window(&ClosedWindow { start_ns, length_ns: 1, amended: false, rows });
-        Row {
-            score: scored.window.score.first().map_or(0.0, |score| if score.is_nan() { 0.0 } else { f64::from(*score) }),
-            alert: scored.flags.iter().any(|flag| flag.phase != Phase::Closed),
-        }
+        let score = scored.window.score.first().map_or(0.0, |score| if score.is_nan() { 0.0 } else { f64::from(*score) });
+        Row { score: self.fading.row(score), alert: scored.flags.iter().any(|flag| flag.phase != Phase::Closed) }
+    }
+}
+
+/// A score fades over some rows instead of ending with its row: what has just happened is still worth a look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fading {
+    held: f64,
+}
+
+impl Fading {
+    /// Kept of the score from row to row.
+    const KEEP: f64 = 0.95;
+
+    pub(crate) fn row(&mut self, score: f64) -> f64 {
+        self.held = score.max(self.held * Self::KEEP);
+        self.held
     }
 }
 
