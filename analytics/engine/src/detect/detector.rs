@@ -169,12 +169,14 @@ impl Detector {
         kernel::fold(&mut state.head, &state.ring, position, &traits);
         let head = std::mem::take(&mut state.head);
         scored.window = self.score(position, (rows, rows), (&before, &head), scored);
+        let known: Vec<(usize, usize)> = rows.iter().map(|&row| (row, row)).collect();
+        self.flags(closed, (position, &known), (&before, &head), scored);
         self.state.head = head;
-        self.flags(closed, rows, &before, scored);
         self.state.settle();
     }
 
     fn amend(&mut self, closed: &ClosedWindow, rows: &[usize], position: usize, scored: &mut Scored) {
+        let was_told = self.state.ring.slots[position].told.clone();
         self.state.write(closed, position);
         let all = self.state.traits();
         let traits: Vec<Trait> = rows.iter().map(|&row| all[row]).collect();
@@ -186,7 +188,14 @@ impl Detector {
             kernel::fold(&mut columns, &ring, at, &traits);
             if at >= position {
                 let window = self.score(at, (rows, &local), (&before, &columns), scored);
-                if at == position { scored.window = window } else { scored.later.push(window) }
+                if at == position {
+                    scored.window = window;
+                    let first: Vec<(usize, usize)> =
+                        rows.iter().copied().zip(local.iter().copied()).filter(|&(row, _)| !was_told[row]).collect();
+                    self.flags(closed, (at, &first), (&before, &columns), scored);
+                } else if !window.features.is_empty() {
+                    scored.later.push(window);
+                }
             }
         }
         self.state.head.scatter(rows, &columns);
@@ -204,7 +213,7 @@ impl Detector {
         let start_ns = self.state.ring.slots[position].start_ns;
         let traits = self.state.traits();
         let known: Vec<(usize, usize)> =
-            rows.iter().copied().zip(local.iter().copied()).filter(|&(row, _)| traits[row].born_ns <= start_ns).collect();
+            rows.iter().copied().zip(local.iter().copied()).filter(|&(row, _)| self.state.ring.slots[position].told[row]).collect();
         let mut features = FeatureFrame {
             at: UnixNanos(start_ns).plus(self.state.window_ns),
             width: WIDTH,
@@ -256,24 +265,34 @@ impl Detector {
         (self.fallback.card().model_ref(), raw)
     }
 
-    fn flags(&mut self, closed: &ClosedWindow, rows: &[usize], before: &Columns, scored: &mut Scored) {
-        let position = self.state.ring.slots.len() - 1;
+    /// Opens and closes the `known` series (places in the brain and in the columns) in a scored window.
+    fn flags(
+        &mut self,
+        closed: &ClosedWindow,
+        (position, known): (usize, &[(usize, usize)]),
+        (before, after): (&Columns, &Columns),
+        scored: &mut Scored,
+    ) {
         let series = self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= closed.start_ns).count();
         let limit = calibrate::level_of_budget(self.state.alerts_per_week, series, self.state.window_ns);
         let traits = self.state.traits();
-        let known = rows.iter().copied().filter(|&row| traits[row].born_ns <= closed.start_ns);
-        for (place, row) in known.enumerate() {
+        // Feature rows stand in the same order, some of them not asked about.
+        let keys = scored.window.features.keys.clone();
+        let mut places = keys.iter().enumerate();
+        for &(row, local) in known {
+            let key = self.state.key(row);
+            let Some((place, _)) = places.find(|(_, other)| **other == key) else { break };
             let raw = scored.window.raw[place];
             if raw.is_nan() {
                 continue;
             }
             let x = scored.window.features.row(place);
             let level = self.state.level(position, row, traits[row].kind);
-            let judged = self.state.judge(row, x, before, traits[row]);
+            let judged = self.state.judge(x, Place { position, row, local }, (before, after), traits[row]);
             let evidence = Evidence { level, limit, ..judged.evidence };
             let Some(change) = self.state.gates[row].step(evidence, self.state.window_ns) else { continue };
             let parts = explain(self.model.as_mut(), x, raw).or_else(|_| explain(&mut self.fallback, x, raw)).unwrap_or_default();
-            let band = band::band(before, row, traits[row], judged.over);
+            let band = band::band(before, local, traits[row], judged.over);
             scored.flags.push(Flag {
                 series: u32::try_from(row).unwrap_or(u32::MAX),
                 phase: match change {
@@ -282,10 +301,10 @@ impl Detector {
                     Change::Closed => Phase::Closed,
                 },
                 at: scored.window.features.at,
-                onset: self.state.onset(row, judged.z),
+                onset: onset(after, local, judged.z, (closed.start_ns, self.state.window_ns)),
                 z: judged.z,
                 score: scored.window.score[place],
-                actual: band::measured(traits[row], judged.over, self.state.head.shown_offset[row]),
+                actual: band::measured(traits[row], judged.over, after.shown_offset[local]),
                 expected: band.expected,
                 lower: band.lower,
                 upper: band.upper,
@@ -380,41 +399,33 @@ impl DetectorSnapshot {
     }
 
     /// Which span decides, how far it deviates, and whether that may open.
-    fn judge(&self, row: usize, x: &[f32], before: &Columns, its: Trait) -> Judged {
-        let head = &self.head;
-        let age = head.age[row] as usize;
-        let position = self.ring.slots.len() - 1;
-        let spans = [(1, Z_1, head.u[row]), (SHORT, Z_6, head.z_6[row]), (LONG, Z_18, head.z_18[row])];
+    fn judge(&self, x: &[f32], place: Place, (before, after): (&Columns, &Columns), its: Trait) -> Judged {
+        let Place { position, row, local } = place;
+        let age = after.age[local] as usize;
+        let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, after.z_6[local]), (LONG, Z_18, after.z_18[local])];
         let damped = |feature: usize| f64::from(x[feature].abs());
         // The shortest span that says nearly as much as the strongest: nearest to now, least diluted.
         let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
         let best = spans.into_iter().find(|span| damped(span.1) >= 0.75 * most).unwrap_or(spans[2]);
         let z = best.2;
         let over = self.ring.span(position, best.0, row, (its.kind, age));
-        let known = Reference { centre: before.centre[row], spread: before.spread[row], mass: before.mass[row] };
-        let newest = self.newest(row, its, known);
-        let live = law::deviation(its.kind, newest, known) * z.signum();
+        let known = Reference { centre: before.centre[local], spread: before.spread[local], mass: before.mass[local] };
+        let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
         let is_enough = match its.kind {
             StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
             StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
             StatKind::LogMean => over.stat.n >= 4.0,
             StatKind::Level => over.present >= 1.0,
         };
-        let recent = (head.recent_6[row] * z.signum()).max(head.recent_1[row] * z.signum());
-        let evidence = Evidence {
-            level: 0.0,
-            limit: 0.0,
-            is_live: live >= 1.0 && is_enough,
-            is_fresh: recent >= 2.5,
-            is_small: most < if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN },
-        };
+        let recent = (after.recent_6[local] * z.signum()).max(after.recent_1[local] * z.signum());
+        let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
+        let evidence =
+            Evidence { level: 0.0, limit: 0.0, is_live: live >= 1.0 && is_enough, is_fresh: recent >= 2.5, is_small: most < least };
         Judged { z, over, evidence }
     }
 
     /// The newest windows that hold enough samples to tell whether it still goes on.
-    fn newest(&self, row: usize, its: Trait, known: Reference) -> Span {
-        let position = self.ring.slots.len() - 1;
-        let age = self.head.age[row] as usize;
+    fn newest(&self, Place { position, row, .. }: Place, its: Trait, (known, age): (Reference, usize)) -> Span {
         let wanted = match its.kind {
             StatKind::Share => 10.0,
             StatKind::LogMean => 2.0,
@@ -430,12 +441,19 @@ impl DetectorSnapshot {
         }
         span
     }
+}
 
-    /// When the CUSUM to this side left zero.
-    fn onset(&self, row: usize, z: f64) -> UnixNanos {
-        let start = if z >= 0.0 { self.head.onset_up[row] } else { self.head.onset_down[row] };
-        let ago = (self.head.age[row] - start).max(1.0) as u64;
-        let last = self.ring.slots.back().map_or(0, |slot| slot.start_ns);
-        UnixNanos(last).plus(self.window_ns).minus(ago.saturating_mul(self.window_ns))
-    }
+/// Where a series stands in the ring and in the columns at hand.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    position: usize,
+    row: usize,
+    local: usize,
+}
+
+/// When the CUSUM to this side left zero; `at` = start and length of the present window.
+fn onset(after: &Columns, local: usize, z: f64, at: (u64, u64)) -> UnixNanos {
+    let start = if z >= 0.0 { after.onset_up[local] } else { after.onset_down[local] };
+    let ago = (after.age[local] - start).max(1.0) as u64;
+    UnixNanos(at.0).plus(at.1).minus(ago.saturating_mul(at.1))
 }

@@ -195,6 +195,28 @@ fn flags_explain_themselves_and_snapshots_resume() {
     assert!(seen >= 5, "{seen}");
 }
 
+// Scenario: a service's rows always come two windows late, by amending; it becomes slow.
+// Guarantees: it is never taken for silence, and found all the same.
+#[test]
+fn slow_senders_are_found_by_amending() {
+    let slow = Event { from: 150, to: 200, slower: 5.0, ..Event::NONE };
+    let mut operations: Vec<Operation> = (0..3).map(|seed| Operation { event: slow, rate: 4.0, ..Operation::new(seed) }).collect();
+    let mut detector = detector(3, &Settings::default());
+    let mut owed = std::collections::VecDeque::new();
+    let mut opened = Vec::new();
+    for t in 0..200 {
+        let window = closed(&mut operations, t);
+        let mut flags = detector.window(&ClosedWindow { rows: window.rows[..8].to_vec(), ..window.clone() }).flags;
+        owed.push_back(ClosedWindow { rows: window.rows[8..].to_vec(), amended: true, ..window });
+        if owed.len() > 2 {
+            flags.extend(detector.window(&owed.pop_front().expect("three are owed")).flags);
+        }
+        opened.extend(flags.into_iter().filter(|flag| flag.phase == Phase::Opened).map(|flag| (t, flag.series)));
+    }
+    assert!(opened.iter().all(|(t, series)| *t >= 150 && series % 4 == 2), "{opened:?}");
+    assert!(opened.iter().any(|(_, series)| *series == 10), "{opened:?}");
+}
+
 // Scenario: nothing, unknown series, a window that is too old, not a number, a model that fails.
 // Guarantees: counted, never a panic, always a score.
 #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Slot {
     pub(crate) s2: Vec<f64>,
     /// Shown values; NaN if missing.
     pub(crate) shown: Vec<f64>,
+    /// Whether the window's row has come; a sender that flushes slowly comes later.
+    pub(crate) told: Vec<bool>,
     /// Raw scores, as last computed; NaN if none.
     pub(crate) raw: Vec<f32>,
     /// The other voices of calibration, as last computed.
@@ -30,7 +32,7 @@ pub(crate) struct Slot {
 pub(crate) struct Span {
     /// Sums.
     pub(crate) stat: Stat,
-    /// Windows that hold a sample; for counts: that the series has lived through.
+    /// Windows that hold a sample; for counts: that were told.
     pub(crate) present: f64,
 }
 
@@ -49,6 +51,7 @@ impl Slot {
             s1: vec![0.0; rows],
             s2: vec![0.0; rows],
             shown: vec![f64::NAN; rows],
+            told: vec![false; rows],
             raw: vec![f32::NAN; rows],
             voices: vec![[0.0; 2]; rows],
         }
@@ -59,6 +62,7 @@ impl Slot {
         self.s1.resize(rows, 0.0);
         self.s2.resize(rows, 0.0);
         self.shown.resize(rows, f64::NAN);
+        self.told.resize(rows, false);
         self.raw.resize(rows, f32::NAN);
         self.voices.resize(rows, [0.0; 2]);
     }
@@ -68,6 +72,7 @@ impl Slot {
         let usable = (1e-6..=1e15).contains(&stat.n) && stat.s1.abs() <= 1e120 && stat.s2.abs() <= 1e240;
         let stat = if usable { stat } else { Stat::default() };
         (self.n[row], self.s1[row], self.s2[row], self.shown[row]) = (stat.n, stat.s1, stat.s2, shown);
+        self.told[row] = true;
     }
 
     /// What was heard of a series in this window.
@@ -84,6 +89,7 @@ impl Slot {
             s1: pick(&self.s1),
             s2: pick(&self.s2),
             shown: pick(&self.shown),
+            told: rows.iter().map(|&row| self.told[row]).collect(),
             raw: rows.iter().map(|&row| self.raw[row]).collect(),
             voices: rows.iter().map(|&row| self.voices[row]).collect(),
         }
@@ -115,10 +121,8 @@ impl Ring {
             span.stat.n += slot.n[row];
             span.stat.s1 += slot.s1[row];
             span.stat.s2 += slot.s2[row];
-            span.present += f64::from(u8::from(slot.n[row] > 0.0));
-        }
-        if kind == StatKind::Count {
-            span.present = count as f64;
+            let is_present = if kind == StatKind::Count { slot.told[row] } else { slot.n[row] > 0.0 };
+            span.present += f64::from(u8::from(is_present));
         }
         span
     }
