@@ -6,7 +6,7 @@
 //! id, and do each `Perform` (action id, undo or not) once.
 
 use crate::{
-    correlate::{Correlator, Findings, Release, Sight},
+    correlate::{Correlator, Findings, Release, Sight, Tails},
     decide::{Decider, Move, Ward},
     detect::{Detector, DetectorSnapshot, Scored},
     error::EngineError,
@@ -21,7 +21,7 @@ use geophone_proto::{
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 /// Models that wait for their record.
@@ -40,6 +40,7 @@ pub struct Brain {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Mind {
     names: Vec<Series>,
+    tails: Tails,
     correlator: Correlator,
     decider: Decider,
     /// End of the newest scored window.
@@ -206,7 +207,7 @@ impl Brain {
     }
 
     fn window(&mut self, closed: &ClosedWindow, effects: &mut Vec<Effect>) {
-        let Scored { window, later, flags, counts } = self.detector.window(closed);
+        let Scored { mut window, mut later, mut flags, counts } = self.detector.window(closed);
         effects.extend(counts.into_iter().map(|(name, reason, by)| count(name, reason, by)));
         let at = UnixNanos(closed.start_ns).plus(closed.length_ns);
         if !closed.amended {
@@ -214,6 +215,12 @@ impl Brain {
             self.look_around();
         }
         let rows = self.mind.rows_of(closed, &window);
+        let Mind { tails, names, .. } = &mut self.mind;
+        tails.dress(&rows, names, &mut window, (!closed.amended).then_some(&mut flags[..]));
+        for scored in &mut later {
+            let rows = self.mind.rows_of(closed, scored);
+            self.mind.tails.dress(&rows, &self.mind.names, scored, None);
+        }
         let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: closed.amended, names: &self.mind.names };
         let findings = self.mind.correlator.step(sight);
         for scored in std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty()) {

@@ -136,7 +136,8 @@ fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> 
         for (place, name, pulse) in scene.series_of(*id) {
             let wanted = match place.aspect {
                 Aspect::Duration => name.kind == SeriesKind::DurationP50 && !place.outgoing,
-                Aspect::MetricDuration => true,
+                // Beside spans a bucketed quantile of few requests adds only noise.
+                Aspect::MetricDuration => !scene.scales.map.service(*id).has_spans,
                 _ => false,
             };
             let amount = rise(&pulse) * (pulse.actual - pulse.expected);
@@ -218,6 +219,8 @@ struct Traffic {
     actual: f64,
     expected: f64,
     failing: f64,
+    /// How sure the fall of its surest operation is.
+    sure: f64,
 }
 
 /// Requests a second that a service lost although its callers could have sent them.
@@ -231,7 +234,12 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let entry = traffic.entry(*id).or_default();
         for (place, name, pulse) in scene.series_of(*id).filter(|(place, _, pulse)| !place.outgoing && pulse.alive()) {
             match place.aspect {
-                Aspect::Rate => (entry.actual, entry.expected) = (entry.actual + pulse.actual, entry.expected + pulse.expected),
+                Aspect::Rate => {
+                    entry.actual += pulse.actual;
+                    // An expectation that followed a burst up makes no loss of its end.
+                    entry.expected += pulse.expected.min(pulse.usual);
+                    entry.sure = entry.sure.max(ramp(-f64::from(pulse.deviation), SURE.0, SURE.1));
+                }
                 Aspect::Errors => {
                     entry.failing +=
                         rise(&pulse) * (pulse.actual - pulse.expected) * rates.get(&(name.name.as_str(), false)).copied().unwrap_or(0.0);
@@ -251,7 +259,8 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         if could - ratio < 0.15 {
             continue;
         }
-        let amount = own.expected * (could - ratio);
+        // Squared: one that lost nearly all tells more than a busy one that lost a little.
+        let amount = own.sure * own.expected * (could - ratio).powi(2);
         let why = if callers.is_empty() {
             "nobody we see calls it".to_owned()
         } else {
@@ -260,7 +269,7 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let operation = lost_operation(scene, *id);
         let (actual, expected) = (phrase::number(own.actual), phrase::number(own.expected));
         let sentence = format!("gets {} of its expected requests ({actual}/s, expected {expected}/s); {why}", phrase::percent(ratio));
-        blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sure: ramp(could - ratio, 0.1, 0.4), sentence });
+        blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sure: own.sure * ramp(could - ratio, 0.1, 0.4), sentence });
     }
     blames
 }

@@ -231,7 +231,11 @@ fn open(flag: &Flag, series: &Series, place: Place, model: &ModelRef) -> Live {
 fn go_on(live: &mut Live, flag: &Flag) {
     live.windows = live.windows.saturating_add(1);
     live.last_at = live.last_at.max(flag.at);
-    if flag.z.abs() > live.z * WORSE || !live.z.is_finite() {
+    // What opened above its band is not made worse by falling below it afterwards.
+    let far = |actual: f64, expected: f64| (actual - expected).abs();
+    let known = live.anomaly.actual.zip(live.anomaly.expected).map_or(0.0, |(actual, expected)| far(actual, expected));
+    let is_worse = flag.z.abs() > live.z * WORSE || far(flag.actual, flag.expected) > known * WORSE;
+    if (flag.z >= 0.0) == live.up && is_worse {
         worsen(live, flag);
         live.dirty = true;
     }
@@ -243,7 +247,7 @@ fn go_on(live: &mut Live, flag: &Flag) {
 fn worsen(live: &mut Live, flag: &Flag) {
     live.up = flag.z >= 0.0;
     live.harm = harm(live.place.aspect, live.up);
-    live.z = if flag.z.is_finite() { flag.z.abs() } else { 0.0 };
+    live.z = if flag.z.is_finite() { live.z.max(flag.z.abs()) } else { live.z };
     live.n = flag.n;
     let anomaly = &mut live.anomaly;
     anomaly.actual = finite(flag.actual);

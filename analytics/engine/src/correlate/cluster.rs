@@ -43,6 +43,8 @@ pub struct Cluster {
     pub incident: Option<Incident>,
     /// Sum of looks at the suspects.
     looks: Looks,
+    /// Most evidence there has been in one window: what is said is said of that.
+    peak: f64,
     /// Changed since it was last shown.
     pub dirty: bool,
 }
@@ -58,6 +60,7 @@ impl Cluster {
             last_at: first.last_at,
             incident: None,
             looks: Looks::default(),
+            peak: 0.0,
             dirty: false,
         }
     }
@@ -121,11 +124,13 @@ impl Cluster {
 
     /// Looks at the suspects again and renews what is said.
     fn look(&mut self, scene: &Scene<'_>, book: &Book, members: &[&Live]) {
-        let accounts = self.looks.add(suspects::accounts(scene, members));
+        let accounts = self.looks.add(scene, members);
         let ranked = suspects::rank(scene, &accounts, members);
         let all: Vec<&Live> = book.all_of_cluster(self.id).collect();
         let Some(said) = verdict::verdict(scene, members, &ranked) else { return };
         let at = scene.scales.at;
+        let evidence = scene.scales.evidence(members.iter().copied());
+        self.peak = self.peak.max(evidence);
         let opening = self.incident.is_none();
         let tenant = self.tenant.clone();
         let first = all.iter().min_by_key(|live| (live.anomaly.opened_at, live.anomaly.id.clone())).map_or("", |live| &live.anomaly.id);
@@ -176,8 +181,10 @@ impl Cluster {
         incident.anomalies.extend(fresh.into_iter().map(|live| live.anomaly.id.clone()));
         if moved || grown || !events.is_empty() {
             incident.suspects = ranked;
-            incident.title = said.title;
-            incident.verdict = said.sentence;
+            if evidence >= 0.8 * self.peak {
+                incident.title = said.title;
+                incident.verdict = said.sentence;
+            }
             incident.services = self.services.iter().map(|id| scene.scales.map.service(*id).name.clone()).collect();
             incident.services.sort();
             self.dirty = true;

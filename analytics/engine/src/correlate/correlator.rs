@@ -126,7 +126,13 @@ impl Correlator {
         match self.book.take(flag, series, place, &sight.window.model) {
             Change::Opened => {
                 let self_caused = self.swapped_at.is_some_and(|swap| flag.at.since(swap) <= SELF_NS && flag.at >= swap);
+                let lasting = u64::from(self.pulses.of(flag.series).lasting(flag.z >= 0.0));
                 if let Some(live) = self.book.get_mut(flag.series) {
+                    // The detector's change point may lie in old drift; the windows say how long it stands out.
+                    let stands_out = flag.at.minus(lasting.max(1) * sight.window.window_ns);
+                    if lasting < 32 {
+                        live.anomaly.started_at = live.anomaly.started_at.max(stands_out);
+                    }
                     if self_caused {
                         live.harm = Harm::None;
                         live.anomaly.contributions.push(Contribution { feature: SELF_MARK.into(), value: 0.0 });

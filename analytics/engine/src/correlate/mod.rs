@@ -10,6 +10,7 @@ mod neighbour;
 mod phrase;
 mod pulse;
 mod suspects;
+mod tails;
 mod verdict;
 mod weight;
 
@@ -19,3 +20,4 @@ mod tests;
 pub use book::short_id;
 pub use correlator::{Correlator, Findings, Sight};
 pub use map::{Release, ServiceMap};
+pub use tails::Tails;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 const FRESH: f32 = 0.4;
 /// Weight of the newest window in the usual level: about the last half hour of 10 s windows.
 const USUAL: f64 = 1.0 / 180.0;
+/// A window this far from its expectation (halves of the band) is to one side.
+const ASIDE: f32 = 0.5;
 /// Deviations beyond this many band halves tell nothing more.
 const DEVIATION_MAX: f32 = 30.0;
 /// Windows without a value until a pulse is taken for over.
@@ -27,6 +29,9 @@ pub struct Pulse {
     pub usual: f64,
     /// Weight collected so far, to correct the start.
     mass: f32,
+    /// Whether each of the last windows was clearly above (first) or below its expectation, newest
+    /// in the lowest bit.
+    sides: [u32; 2],
     /// Windows since the last value.
     silent: u8,
     /// Windows with a value, saturating.
@@ -53,11 +58,28 @@ impl Pulse {
         let floor = (expected.abs() * 1e-3).max(1e-9);
         let half = if half.is_finite() { half.max(floor) } else { return };
         let deviation = ((actual - expected) / half) as f32;
+        for (side, is_there) in self.sides.iter_mut().zip([deviation > ASIDE, deviation < -ASIDE]) {
+            *side = *side << 1 | u32::from(is_there);
+        }
         self.mass += FRESH * (1.0 - self.mass);
         let share = FRESH / self.mass;
         self.deviation += share * (deviation.clamp(-DEVIATION_MAX, DEVIATION_MAX) - self.deviation);
         self.actual += f64::from(share) * (actual - self.actual);
         self.expected += f64::from(share) * (expected - self.expected);
+    }
+
+    /// For how many windows it has been to this side, two exceptions in a row forgiven; at most 32.
+    pub fn lasting(&self, up: bool) -> u32 {
+        let side = self.sides[usize::from(!up)];
+        let mut count = 0;
+        for ago in 0..32 {
+            if side >> ago & 1 == 1 {
+                count = ago + 1;
+            } else if ago + 1 - count > 2 {
+                break;
+            }
+        }
+        count
     }
 
     /// Measured over expected; 1 where nothing is known.
@@ -109,6 +131,14 @@ mod tests {
         assert!(pulse.deviation <= DEVIATION_MAX && pulse.deviation.is_finite());
         (0..SILENT_MAX).for_each(|_| pulse.beat(f64::NAN, 1.0, 0.5, 1.5));
         assert!(!pulse.alive());
+    }
+
+    #[test]
+    fn a_run_forgives_two_exceptions() {
+        let mut pulse = Pulse::default();
+        let mut beat = |value: f64| pulse.beat(value, 1.0, 0.5, 1.5);
+        [1.0, 3.0, 1.0, 1.0, 1.0, 3.0, 3.0, 1.0, 3.0].into_iter().for_each(&mut beat);
+        assert_eq!((pulse.lasting(true), pulse.lasting(false)), (4, 0));
     }
 
     #[test]

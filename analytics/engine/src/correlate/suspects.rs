@@ -47,8 +47,14 @@ pub struct Looks(BTreeMap<ServiceId, (f64, Account)>);
 const FADE: f64 = 0.95;
 
 impl Looks {
-    /// Adds a look; the accounts so far.
-    pub fn add(&mut self, look: Accounts) -> Accounts {
+    /// Adds a look; the accounts so far. Where no look has shown anything (metrics only), the
+    /// members themselves are all there is.
+    pub fn add(&mut self, scene: &Scene<'_>, members: &[&Live]) -> Accounts {
+        let mut look = accounts(scene, members);
+        if self.0.values().all(|(sum, _)| *sum <= 0.0) && look.values().all(|account| account.score <= 0.0) {
+            by_members(scene, members, &mut look);
+            return look;
+        }
         self.0.values_mut().for_each(|(sum, _)| *sum *= FADE);
         for (service, account) in look {
             let (sum, best) = self.0.entry(service).or_default();
@@ -93,7 +99,7 @@ impl Account {
 
 /// The services that may have caused what the members show: their own, all they call, and those
 /// beside them on a host.
-pub fn scope(scene: &Scene<'_>, members: &[&Live]) -> BTreeSet<ServiceId> {
+fn scope(scene: &Scene<'_>, members: &[&Live]) -> BTreeSet<ServiceId> {
     let map = scene.scales.map;
     let mut scope: BTreeSet<ServiceId> = BTreeSet::new();
     for live in members {
@@ -111,8 +117,8 @@ pub fn scope(scene: &Scene<'_>, members: &[&Live]) -> BTreeSet<ServiceId> {
     scope
 }
 
-/// The accounts of one look; the caller may add up several looks.
-pub fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
+/// The accounts of one look.
+fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
     let scope = scope(scene, members);
     let mut accounts = Accounts::new();
     let strength = |harm: Harm| members.iter().filter(|live| live.harm == harm).map(|live| scene.scales.weigh(live)).fold(0.0, f64::max);
@@ -126,9 +132,6 @@ pub fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
         accounts.entry(service).or_default().add(0.02 * score, "", sentence);
     }
     companions(scene, &scope, &failing, &mut accounts);
-    if accounts.values().all(|account| account.score <= 0.0) {
-        by_members(scene, members, &mut accounts);
-    }
     releases(scene, &mut accounts);
     accounts
 }

@@ -1,6 +1,12 @@
 //! What an incident says for itself: severity, title, one sentence. Called by `cluster`.
 
-use super::{aspect::Harm, book::Live, phrase, suspects::Scene, weight::ratio_of};
+use super::{
+    aspect::{Aspect, Harm},
+    book::Live,
+    phrase,
+    suspects::Scene,
+    weight::ratio_of,
+};
 use geophone_proto::incident::{Severity, Suspect};
 
 /// Severity, title and verdict of a group.
@@ -45,9 +51,9 @@ fn lead<'a>(scene: &Scene<'_>, members: &[&'a Live]) -> Option<&'a Live> {
     let map = scene.scales.map;
     let rank = |live: &Live| {
         let span = matches!(live.harm, Harm::Latency | Harm::Errors | Harm::Loss);
-        let entry = if span && map.is_entry(live.place.service) { 0.5 } else { 0.0 };
-        let edge = if live.place.caller.is_some() { -0.3 } else { 0.0 };
-        scene.scales.weigh(live) + entry + edge
+        let entry = if span && map.is_entry(live.place.service) { 0.3 } else { 0.0 };
+        let second_hand = live.place.caller.is_some() || live.place.aspect == Aspect::MetricDuration || live.place.outgoing;
+        scene.scales.weigh(live) + entry - if second_hand { 0.4 } else { 0.0 }
     };
     members.iter().copied().max_by(|a, b| rank(a).total_cmp(&rank(b)).then_with(|| b.anomaly.id.cmp(&a.anomaly.id)))
 }

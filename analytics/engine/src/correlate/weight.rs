@@ -83,13 +83,13 @@ impl Scales<'_> {
     fn weigh_saturation(&self, live: &Live, ratio: f64) -> f64 {
         let service = live.place.service;
         let traffic = self.traffic_ratio(service).max(1.0);
-        // Compared as of now: the worst window may be older than the traffic it is held against.
+        // As of now: the worst window may be older than the traffic it is held against.
         let pulse = self.pulses.of(live.series);
-        let now = if pulse.alive() && live.up { ratio.min(pulse.ratio()) } else { ratio };
+        let now = if pulse.alive() { pulse.ratio() } else { ratio };
         let rise = if live.up { now / traffic } else { 1.0 / now.max(1e-3) };
-        let lasting = ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, 20.0, 150.0);
+        let lasting = ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, 20.0, 100.0);
         let most = if live.place.aspect == Aspect::Cpu { 0.6 } else { 1.0 };
-        ramp(rise, 1.1, 1.6) * (0.3 + 0.7 * lasting) * most
+        ramp(rise, 1.1, 1.45) * (0.3 + 0.7 * lasting) * most
     }
 
     fn weigh_hint(&self, live: &Live, ratio: f64) -> f64 {
