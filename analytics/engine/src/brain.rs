@@ -315,3 +315,7 @@ impl Mind {
 fn count(name: &'static str, reason: &'static str, by: u64) -> Effect {
     Effect::Count { name, reason, by }
 }
+
+#[cfg(test)]
+#[path = "brain_tests.rs"]
+mod tests;
