@@ -33,8 +33,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn series(&mut self, service: &str, name: &str, kind: SeriesKind, labels: &[(&str, &str)], normal: f64) -> SeriesIndex {
-        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    fn series(&mut self, service: &str, (name, kind): (&str, SeriesKind), caller: Option<&str>, normal: f64) -> SeriesIndex {
+        let labels = caller.map(|caller| ("caller".to_owned(), caller.to_owned())).into_iter().collect();
         let series = Series::new(Tenant::default(), service, name, kind, labels);
         let index = self.names.len() as SeriesIndex;
         self.correlator.map_mut().learn_series(index, &series);
@@ -48,18 +48,18 @@ impl Stage {
 
     /// A service with one operation, called over edges.
     fn service(&mut self, name: &str, callers: &[&str]) {
-        self.series(name, "op", SeriesKind::RequestRate, &[], 20.0);
-        self.series(name, "op", SeriesKind::ErrorRatio, &[], 0.001);
-        self.series(name, "op", SeriesKind::DurationP50, &[], 0.1);
-        self.series(name, "op", SeriesKind::DurationP95, &[], 0.2);
-        self.series(name, "op", SeriesKind::ExclusiveTime, &[], 0.03);
+        self.series(name, ("op", SeriesKind::RequestRate), None, 20.0);
+        self.series(name, ("op", SeriesKind::ErrorRatio), None, 0.001);
+        self.series(name, ("op", SeriesKind::DurationP50), None, 0.1);
+        self.series(name, ("op", SeriesKind::DurationP95), None, 0.2);
+        self.series(name, ("op", SeriesKind::ExclusiveTime), None, 0.03);
         for caller in callers {
-            self.series(name, "", SeriesKind::EdgeRate, &[("caller", caller)], 20.0);
-            self.series(name, "", SeriesKind::EdgeErrorRatio, &[("caller", caller)], 0.001);
-            self.series(name, "", SeriesKind::EdgeGap, &[("caller", caller)], 0.002);
+            self.series(name, ("", SeriesKind::EdgeRate), Some(caller), 20.0);
+            self.series(name, ("", SeriesKind::EdgeErrorRatio), Some(caller), 0.001);
+            self.series(name, ("", SeriesKind::EdgeGap), Some(caller), 0.002);
         }
-        self.series(name, "process.cpu.utilization", SeriesKind::MetricValue, &[], 0.3);
-        self.series(name, "process.memory.usage", SeriesKind::MetricValue, &[], 5e8);
+        self.series(name, ("process.cpu.utilization", SeriesKind::MetricValue), None, 0.3);
+        self.series(name, ("process.memory.usage", SeriesKind::MetricValue), None, 5e8);
     }
 
     /// frontend -> {checkout -> payment -> ledger, catalog}, other -> lonely.
@@ -326,7 +326,7 @@ fn two_faults_apart_are_two_incidents() {
 #[test]
 fn one_odd_gauge_alone_is_no_incident() {
     let mut stage = Stage::shop();
-    stage.series("ledger", "orders.open", SeriesKind::MetricValue, &[], 40.0);
+    stage.series("ledger", ("orders.open", SeriesKind::MetricValue), None, 40.0);
     stage.play(30, |_, _| 1.0);
     stage.play(3, |series, _| if series.name == "orders.open" { 2.0 } else { 1.0 });
     stage.play(10, |_, _| 1.0);

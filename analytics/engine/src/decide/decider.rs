@@ -5,7 +5,7 @@
 //! `Running -> Verifying -> Mended`, or `-> Undoing -> Undone | Escalated`, or `-> Failed`.
 
 use super::{
-    gates::{self, Verdict},
+    gates::{self, Candidate, Verdict},
     history::{Deed, History},
 };
 use crate::{
@@ -91,7 +91,8 @@ impl Decider {
         let service = incident.suspects.first()?.service.clone();
         let busy = self.actions.values().find(|tracked| tracked.action.incident_id == incident.id && in_flight(tracked.action.state));
         let busy = busy.map(|tracked| tracked.action.id.clone());
-        let verdict = gates::pass(settings, policy, &service, busy.as_deref(), &self.history, at);
+        let candidate = Candidate { policy, service: &service, busy: busy.as_deref() };
+        let verdict = gates::pass(settings, candidate, &self.history, at);
         let (state, event, detail) = match &verdict {
             Verdict::Say => (ActionState::DryRun, "action_proposed", format!("dry run, would act: {reason}")),
             Verdict::Ask => (ActionState::AwaitingApproval, "action_proposed", format!("waits for approval: {reason}")),

@@ -43,8 +43,20 @@ pub fn matches(policy: &Policy, incident: &Incident) -> Option<String> {
     })
 }
 
+/// A matching policy before the gates.
+#[derive(Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// First suspect's service.
+    pub service: &'a str,
+    /// Action of the same incident that is not finished.
+    pub busy: Option<&'a str>,
+}
+
 /// The gates, in the order in which they are tried.
-pub fn pass(settings: &Settings, policy: &Policy, service: &str, busy: Option<&str>, history: &History, at: UnixNanos) -> Verdict {
+pub fn pass(settings: &Settings, candidate: Candidate<'_>, history: &History, at: UnixNanos) -> Verdict {
+    let Candidate { policy, service, busy } = candidate;
     if settings.action_mode == ActionMode::DryRun {
         return Verdict::Say;
     }
