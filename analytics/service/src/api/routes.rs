@@ -56,7 +56,7 @@ pub const ROUTES: &[Route] = &[
         "IncidentList",
         || get(lists::incidents),
     ),
-    read("/api/v1/incidents/{id}", "One incident", &[], "Incident", || get(lists::incident)),
+    read("/api/v1/incidents/{id}", "One incident", &[], "IncidentWithAlerts", || get(lists::incident)),
     read(
         "/api/v1/anomalies",
         "Anomalies, newest first",

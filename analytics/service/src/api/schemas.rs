@@ -53,10 +53,10 @@ fn states() -> Value {
     flag_of(&["open", "closed"])
 }
 
-fn incident() -> Value {
+fn incident(more: &[(&str, Value)]) -> Value {
     let suspect = object(&[("service", text()), ("operation", text()), ("confidence", number()), ("evidence", list(text()))]);
     let event = object(&[("at", time()), ("event", text()), ("detail", text())]);
-    object(&[
+    let own = [
         ("id", text()),
         ("tenant", text()),
         ("state", states()),
@@ -71,6 +71,21 @@ fn incident() -> Value {
         ("actions", list(text())),
         ("services", list(text())),
         ("timeline", list(event)),
+    ];
+    object(&own.iter().chain(more).cloned().collect::<Vec<_>>())
+}
+
+/// What became of an incident's alert at one receiver.
+fn delivery() -> Value {
+    object(&[
+        ("kind", flag_of(&["alertmanager", "webhook"])),
+        ("receiver", text()),
+        ("state", flag_of(&["pending", "firing", "resolved", "refused"])),
+        ("sent_at", or_null(time())),
+        ("error", or_null(text())),
+        ("receiver_state", or_null(text())),
+        ("silenced_by", list(text())),
+        ("inhibited_by", list(text())),
     ])
 }
 
@@ -179,7 +194,9 @@ fn topology() -> Value {
 pub fn schemas() -> Value {
     let model = ["name", "version", "sha256", "state", "runtime"].map(|name| (name, text()));
     json!({
-        "Incident": incident(),
+        "Incident": incident(&[]),
+        "IncidentWithAlerts": incident(&[("alerts", list(named("Delivery")))]),
+        "Delivery": delivery(),
         "IncidentList": page_of("Incident"),
         "Anomaly": anomaly(),
         "AnomalyList": page_of("Anomaly"),

@@ -5,7 +5,7 @@ use geophone_ingest::{Arrival, Pressure};
 use geophone_proto::{Class, Record, RecordBody, Seq, UnixNanos, seam::Clock};
 use geophone_store::{Log, StoreError};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Requests in one group at most; their bytes are bounded by the budget of open requests.
 const GROUP_MAX: usize = 1_024;
@@ -37,19 +37,22 @@ enum Waiting {
 }
 
 impl Committer {
-    /// Runs until both ways in are closed and empty.
-    pub async fn run(mut self) {
+    /// Runs until told that no more will come, and both ways in are empty.
+    pub async fn run(mut self, mut last: watch::Receiver<bool>) {
         let (mut arrivals, mut own) = (Vec::new(), Vec::new());
-        let mut rate = 0.0;
+        let (mut rate, mut is_last) = (0.0, false);
         loop {
-            let gone = tokio::select! {
+            tokio::select! {
                 biased;
-                count = self.submissions.recv_many(&mut own, OWN_MAX), if !self.submissions.is_closed() || !self.submissions.is_empty() => count == 0,
-                count = self.arrivals.recv_many(&mut arrivals, GROUP_MAX), if !self.arrivals.is_closed() || !self.arrivals.is_empty() => count == 0,
+                count = self.submissions.recv_many(&mut own, OWN_MAX), if !is_over(&self.submissions) => debug_assert!(count > 0 || is_over(&self.submissions)),
+                count = self.arrivals.recv_many(&mut arrivals, GROUP_MAX), if !is_over(&self.arrivals) => debug_assert!(count > 0 || is_over(&self.arrivals)),
+                // A sender that is gone means the same.
+                _ = last.wait_for(|last| *last), if !is_last => {
+                    is_last = true;
+                    self.submissions.close();
+                    self.arrivals.close();
+                }
                 else => return,
-            };
-            if gone && self.is_over() {
-                return;
             }
             // Whatever else waits joins the group: one write, one flush.
             while own.len() < OWN_MAX
@@ -68,11 +71,6 @@ impl Committer {
                 self.commit(std::mem::take(&mut arrivals), std::mem::take(&mut own), &mut rate);
             }
         }
-    }
-
-    fn is_over(&self) -> bool {
-        let done = |closed: bool, empty: bool| closed && empty;
-        done(self.arrivals.is_closed(), self.arrivals.is_empty()) && done(self.submissions.is_closed(), self.submissions.is_empty())
     }
 
     fn commit(&self, arrivals: Vec<Arrival>, own: Vec<Submission>, rate: &mut f64) {
@@ -133,4 +131,9 @@ impl Committer {
         *rate += NEWEST * (bytes as f64 / took.as_secs_f64() - *rate);
         self.pressure.drain_rate(*rate as u64);
     }
+}
+
+/// Nothing will come out any more.
+fn is_over<T>(channel: &mpsc::Receiver<T>) -> bool {
+    channel.is_closed() && channel.is_empty()
 }

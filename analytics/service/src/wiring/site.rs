@@ -1,0 +1,281 @@
+//! What every step of the start shares, and the steps themselves. `service` chains them.
+
+use super::{
+    committer::Committer,
+    dispatcher::{Dispatcher, Work},
+    outward::{self, Couriers},
+    pulse::Pulse,
+    recovery,
+    submit::{Submission, Submitter},
+    thinker::{MakeModel, Memory, Thinker},
+    threads, upkeep,
+};
+use crate::{
+    act::{LocalEffector, Past},
+    alerts::{Board, Parts},
+    api::{self, Answer, Rooms},
+    config::{Alerts, Config},
+    error::ServiceError,
+    models,
+    outgoing::Outgoing,
+    telemetry,
+    view::View,
+};
+use geophone_engine::Settings;
+use geophone_ingest::{Arrival, Listening, Pressure, Throttle};
+use geophone_proto::{action::ActionRequest, model::ModelCard, seam::Clock, stacks::StackRequest};
+use geophone_store::{Log, Store};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::AtomicBool,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+
+/// Effects of so many records may wait for the dispatcher.
+const WORK: usize = 256;
+/// Actions and stack requests that wait.
+const ERRANDS: usize = 256;
+
+/// Where the service really listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// Page and API.
+    pub http: SocketAddr,
+}
+
+/// What every step shares.
+pub(super) struct Site {
+    pub config: Config,
+    pub clock: Arc<dyn Clock>,
+    pub pulse: Arc<Pulse>,
+    pub log: Arc<Log>,
+    pub store: Arc<Store>,
+    pub view: Arc<View>,
+    pub submitter: Submitter,
+    pub outgoing: Outgoing,
+    pub board: Arc<Board>,
+    pub stopped: watch::Receiver<bool>,
+}
+
+/// A thread that looks at a stop sign.
+pub(super) struct Stoppable<T> {
+    pub thread: JoinHandle<T>,
+    pub stop: Arc<AtomicBool>,
+}
+
+/// A thread that does what is asked of it, and the way to ask.
+type Errand<T> = (mpsc::Sender<T>, JoinHandle<()>);
+
+/// The brain's end of the wiring.
+pub(super) struct Mind {
+    pub thinker: Stoppable<Result<(), ServiceError>>,
+    pub reloads: SyncSender<Settings>,
+}
+
+impl Site {
+    /// Binds every address, the API's first: it is the likeliest to be taken.
+    pub async fn open_doors(&self, sink: mpsc::Sender<Arrival>) -> Result<(Listening, TcpListener, Addresses), ServiceError> {
+        let wanted = self.config.api.endpoint;
+        let failed = || format!("listen on {wanted} (choose another with --http-endpoint)");
+        let api = TcpListener::bind(wanted).await.map_err(ServiceError::io(failed()))?;
+        let listening = geophone_ingest::serve(ingest_config(&self.config), self.clock.clone(), sink, self.stopped.clone()).await;
+        let listening = listening.map_err(|error| ServiceError::room(error.class(), error))?;
+        let http = api.local_addr().map_err(ServiceError::io("read the address of the API"))?;
+        let (Some(otlp_grpc), Some(otlp_http)) = (listening.grpc, listening.http) else { return Err(ServiceError::Stopped("receiver")) };
+        self.pulse.set_listening(true);
+        Ok((listening, api, Addresses { otlp_grpc, otlp_http, http }))
+    }
+
+    /// Requests and records of our own into the log.
+    pub fn commit(
+        &self,
+        arrivals: mpsc::Receiver<Arrival>,
+        submissions: mpsc::Receiver<Submission>,
+        pressure: Pressure,
+        last: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<()>, ServiceError> {
+        self.pulse.appended(self.log.head(), self.clock.now().0);
+        self.pulse.set_storage(true);
+        let (log, pulse, clock) = (self.log.clone(), self.pulse.clone(), self.clock.clone());
+        let committer = Committer { log, arrivals, submissions, pressure, pulse, clock };
+        threads::plain_async("committer", committer.run(last))
+    }
+
+    /// The log through the brain; effects come out of the channel.
+    pub fn think(&self, model: MakeModel, memory: Memory) -> Result<(Mind, Receiver<Work>), ServiceError> {
+        let (work, to_dispatch) = sync_channel(WORK);
+        let (reloads, new_settings) = sync_channel(4);
+        let stop = Arc::new(AtomicBool::new(false));
+        let thinker = Thinker {
+            caught_up_at: self.log.head(),
+            log: self.log.clone(),
+            settings: self.config.settings(),
+            model,
+            work,
+            reloads: new_settings,
+            pulse: self.pulse.clone(),
+            clock: self.clock.clone(),
+            stop: stop.clone(),
+            quarantine: Some(self.config.data_dir.join("quarantine")),
+        };
+        let thread = threads::plain("thinker", move || thinker.run(memory))?;
+        Ok((Mind { thinker: Stoppable { thread, stop }, reloads }, to_dispatch))
+    }
+
+    /// Effects to those who store, show, do and look up.
+    pub fn dispatch(
+        &self,
+        work: Receiver<Work>,
+        actions: mpsc::Sender<ActionRequest>,
+        stacks: Option<mpsc::Sender<StackRequest>>,
+    ) -> Result<JoinHandle<()>, ServiceError> {
+        let (store, log, view) = (self.store.clone(), self.log.clone(), self.view.clone());
+        let dispatcher = Dispatcher { work, store, log, view, actions, stacks, submitter: self.submitter.clone() };
+        threads::plain("dispatcher", move || dispatcher.run())
+    }
+
+    /// Does what the brain decided, never twice: what the log tells of the past is read first.
+    pub fn act(&self, throttle: Throttle, memory: &Memory) -> Result<Errand<ActionRequest>, ServiceError> {
+        let (actions, to_do) = mpsc::channel(ERRANDS);
+        let mut past = Past::default();
+        recovery::outcomes(&self.log, memory.next, &mut |outcome| past.see(outcome));
+        let effector = LocalEffector {
+            runtime: tokio::runtime::Handle::current(),
+            outgoing: self.outgoing.clone(),
+            clock: self.clock.clone(),
+            throttle: Some(throttle),
+        };
+        Ok((actions, outward::start_actor(effector, past, to_do, &self.submitter)?))
+    }
+
+    /// Stacks from a recorded session, where one is configured; the kernel's profiler joins here.
+    pub fn look_up_stacks(&self) -> Result<Option<Errand<StackRequest>>, ServiceError> {
+        let Some(path) = &self.config.profiler.recording else { return Ok(None) };
+        let source = geophone_profiler_ebpf::ReplaySource::open(path).map_err(|error| ServiceError::room(error.class(), error))?;
+        let (requests, to_answer) = mpsc::channel(ERRANDS);
+        let submitter = self.submitter.clone();
+        let thread = threads::plain("stacks", move || upkeep::answer_stacks(to_answer, Box::new(source), &submitter))?;
+        Ok(Some((requests, thread)))
+    }
+
+    /// Closed segments to Parquet, old files away.
+    pub fn seal(&self) -> Result<Stoppable<()>, ServiceError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (store, clock, sign) = (self.store.clone(), self.clock.clone(), stop.clone());
+        let thread = threads::plain("sealer", move || upkeep::seal(&store, &*clock, &sign))?;
+        Ok(Stoppable { thread, stop })
+    }
+
+    /// A tick a second, and gauges with it.
+    pub fn tick(&self) -> tokio::task::JoinHandle<()> {
+        let view = self.view.clone();
+        let gauges = move || {
+            let [incidents, _, anomalies, _, series, points] = view.counts();
+            metrics::gauge!("geophone_up").set(1.0);
+            metrics::gauge!("geophone_incidents_open").set(incidents as f64);
+            metrics::gauge!("geophone_anomalies_open").set(anomalies as f64);
+            metrics::gauge!("geophone_series").set(series as f64);
+            metrics::gauge!("geophone_view_points").set(points as f64);
+            telemetry::recorder().run_upkeep();
+        };
+        threads::task(upkeep::tick(self.submitter.clone(), self.pulse.clone(), self.stopped.clone(), gauges))
+    }
+
+    /// Tells of incidents, read off the view.
+    pub fn tell(&self, addresses: Addresses) -> Result<Couriers, ServiceError> {
+        let pulse = self.pulse.clone();
+        let parts = Parts {
+            view: self.view.clone(),
+            board: self.board.clone(),
+            outgoing: self.outgoing.clone(),
+            clock: self.clock.clone(),
+            is_ready: Arc::new(move || pulse.is_caught_up()),
+        };
+        Couriers::start(&alerts_of(&self.config, addresses), self.config.data_dir.join("alerts"), parts)
+    }
+
+    /// Page and API.
+    pub fn show(&self, listener: TcpListener, addresses: Addresses, card: &ModelCard) -> tokio::task::JoinHandle<()> {
+        let prometheus = telemetry::recorder();
+        let store = self.store.clone();
+        let rooms = Rooms {
+            query: Arc::new(move |sql| {
+                let rows = store.query(sql).map_err(|error| ServiceError::room(error.class(), error))?;
+                Ok(Answer { columns: rows.columns, rows: rows.rows })
+            }),
+            pulse: self.pulse.clone(),
+            board: self.board.clone(),
+            models: vec![models::shown(card, "active")],
+            metrics: Arc::new(|| prometheus.render()),
+            facts: self.facts(addresses, card),
+            allowed_hosts: self.config.api.allowed_hosts.clone(),
+            ..Rooms::new(self.view.clone(), self.submitter.clone(), self.stopped.clone())
+        };
+        threads::task(serve_api(listener, Arc::new(rooms), self.stopped.clone()))
+    }
+
+    /// What does not change while the service runs, for `/api/v1/status`.
+    fn facts(&self, addresses: Addresses, card: &ModelCard) -> serde_json::Value {
+        let runtime = geophone_models::runtime();
+        serde_json::json!({
+            "started_at": self.clock.now(),
+            "alerts_per_week": self.config.detection.alerts_per_week,
+            "model": {"name": card.name, "version": card.version, "sha256": card.sha256},
+            "runtime": runtime.name,
+            "runtime_note": runtime.note,
+            "durability": self.config.log.durability,
+            "endpoints": {
+                "otlp_grpc": addresses.otlp_grpc.to_string(),
+                "otlp_http": addresses.otlp_http.to_string(),
+                "http": addresses.http.to_string(),
+            },
+        })
+    }
+}
+
+/// Makes the model that scores.
+pub(super) fn model_maker(config: &Config) -> MakeModel {
+    let (wanted, data_dir) = (config.model.clone(), config.data_dir.clone());
+    Arc::new(move || models::load(&wanted, &data_dir))
+}
+
+/// `alerts.external_url`, or our own address.
+pub(super) fn alerts_of(config: &Config, addresses: Addresses) -> Alerts {
+    let own = format!("http://{}", addresses.http);
+    let external_url = Some(config.alerts.external_url.clone()).filter(|url| !url.is_empty()).unwrap_or(own);
+    Alerts { external_url, ..config.alerts.clone() }
+}
+
+fn ingest_config(config: &Config) -> geophone_ingest::Config {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    geophone_ingest::Config {
+        grpc: Some(config.otlp_grpc),
+        http: Some(config.otlp_http),
+        request_bytes_max: bytes(config.request_bytes_max),
+        budget_bytes: bytes(config.memory_limit / 4),
+        connections_max: bytes(config.connections_max),
+    }
+}
+
+async fn serve_api(listener: TcpListener, rooms: Arc<Rooms>, mut stopped: watch::Receiver<bool>) {
+    let goodbye = async move {
+        // A sender that is gone means the same.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let served = axum::serve(listener, api::router(rooms)).with_graceful_shutdown(goodbye).await;
+    if let Err(error) = served {
+        tracing::error!("the API has stopped: {error}");
+    }
+}
