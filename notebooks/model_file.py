@@ -1,6 +1,6 @@
 """Writes a model folder: model.onnx, card.toml, check.parquet.
 
-The file holds a small perceptron as plain operators (Abs, Add, Log, Sign, Mul, Gemm, Relu), so that
+The file holds a small perceptron as plain operators (Abs, Add, Log, Gemm, Relu), so that
 every ONNX runtime computes the same numbers. Bytes depend on the weights and on nothing else.
 Used by train_default.py and by the notebook on bringing your own model.
 """
@@ -19,8 +19,8 @@ INPUT, OUTPUT = "features", "score"
 
 
 def squash(x):
-    """Sign(x) * ln(1 + |x|): keeps order, tames large deviations, 0 stays 0."""
-    return np.sign(x) * np.log1p(np.abs(x))
+    """ln(1 + |x|): sides are told apart by the features themselves, large deviations are tamed."""
+    return np.log(1 + np.abs(x))
 
 
 def forward(x, layers):
@@ -39,9 +39,7 @@ def graph(features, layers):
     nodes = [
         helper.make_node("Abs", [INPUT], ["size"], "size"),
         helper.make_node("Add", ["size", "one"], ["size_plus_one"], "size_plus_one"),
-        helper.make_node("Log", ["size_plus_one"], ["log_size"], "log_size"),
-        helper.make_node("Sign", [INPUT], ["sign"], "sign"),
-        helper.make_node("Mul", ["sign", "log_size"], ["squashed"], "squashed"),
+        helper.make_node("Log", ["size_plus_one"], ["squashed"], "squashed"),
     ]
     weights = [numpy_helper.from_array(np.array([1.0], np.float32), "one")]
     last = "squashed"

@@ -39,13 +39,7 @@ fn value(name: &str, dims: &[Option<i64>], kind: DataType) -> ValueInfoProto {
 
 fn node(operator: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    NodeProto {
-        op_type: operator.into(),
-        input: owned(inputs),
-        output: owned(outputs),
-        name: operator.to_lowercase(),
-        ..NodeProto::default()
-    }
+    NodeProto { op_type: operator.into(), input: owned(inputs), output: owned(outputs), name: outputs.concat(), ..NodeProto::default() }
 }
 
 fn weight(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
@@ -357,6 +351,18 @@ proptest! {
     fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let directory = folder(&bytes);
         prop_assert!(load_with(directory.path(), Runtime::Embedded).is_err());
+    }
+
+    #[test]
+    fn the_shipped_score_never_falls_when_a_deviation_grows(x in prop::collection::vec(-20f32..20f32, 26), place in 0usize..16, by in 1f32..3f32) {
+        let width = shipped_card().features.len();
+        prop_assume!(width == x.len());
+        let mut grown = x.clone();
+        grown[place] *= by;
+        let mut scores = Vec::new();
+        let mut model = shipped_with(Runtime::Embedded).expect("the shipped model loads");
+        model.score(&frame(width, [x, grown].concat()), &mut scores).expect("the frame fits");
+        prop_assert!(scores[1] >= scores[0] - 1e-4, "{:?}", scores);
     }
 
     #[test]
