@@ -126,7 +126,11 @@ enum Slot {
 impl Schedule {
     /// The schedule of a seed: a fault first, then faults and harmless events in any order.
     pub fn seeded(seed: u64, start: UnixNanos, pace: &Pace) -> Self {
-        let floor = Floor::seeded(seed);
+        Self::on_floor(&Floor::seeded(seed), seed, start, pace)
+    }
+
+    /// Another schedule for a shop that is open already; `seed` may differ from the shop's.
+    pub fn on_floor(floor: &Floor, seed: u64, start: UnixNanos, pace: &Pace) -> Self {
         let mut draw = Draw::new(seed, 2);
         let mut at = start.plus(nanos(pace.warm_up_s + draw.between(0.0, 40.0)));
         let mut schedule = Self { seed, start, end: at, faults: Vec::new(), harmless: Vec::new() };
@@ -135,7 +139,7 @@ impl Schedule {
                 Slot::Fault(kind) => {
                     let to = at.plus(nanos(draw.between(pace.fault_s.0, pace.fault_s.1)));
                     let used: Vec<String> = schedule.faults.iter().map(|fault| fault.service.clone()).collect();
-                    schedule.faults.push(fault(kind, (at, to), &floor, &used, &mut draw));
+                    schedule.faults.push(fault(kind, (at, to), floor, &used, &mut draw));
                     at = to;
                     draw.between(pace.calm_s.0, pace.calm_s.1)
                 }

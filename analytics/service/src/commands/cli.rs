@@ -1,9 +1,12 @@
 //! The list of commands.
 
 use super::{actions, anomalies, completion, doctor, incidents, models, query, replay, score, serve, validate};
-use crate::error::ServiceError;
+use crate::{demo::DemoArgs, error::ServiceError, r#gen::GenArgs, wiring::SystemClock};
 use clap::{Parser, Subcommand};
-use std::io::{IsTerminal, stderr};
+use std::{
+    io::{IsTerminal, stderr},
+    sync::Arc,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Finds what is wrong in distributed systems, and why, from their telemetry.
@@ -22,6 +25,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Demo(DemoArgs),
+    Gen(GenArgs),
     Replay(replay::Replay),
     Score(score::Score),
     Query(query::Query),
@@ -40,6 +45,8 @@ impl Cli {
         log_to_stderr();
         match self.command {
             Command::Serve(command) => command.run(),
+            Command::Demo(command) => command.run(Arc::new(SystemClock)),
+            Command::Gen(command) => command.run(Arc::new(SystemClock)),
             Command::Replay(command) => command.run(),
             Command::Score(command) => command.run(),
             Command::Query(command) => command.run(),
