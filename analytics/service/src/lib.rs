@@ -13,6 +13,7 @@ pub mod models;
 pub mod outgoing;
 pub mod page;
 pub mod replay;
+pub mod stacks;
 pub mod telemetry;
 pub mod view;
 pub mod wiring;

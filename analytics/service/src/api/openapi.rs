@@ -36,6 +36,7 @@ fn operation(route: &Route) -> Value {
     let kind = match route.answer {
         "EventStream" => "text/event-stream",
         "Text" => "text/plain",
+        "Bytes" => "application/octet-stream",
         _ => "application/json",
     };
     let schema = json!({"$ref": format!("#/components/schemas/{}", route.answer)});

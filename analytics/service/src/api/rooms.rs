@@ -65,6 +65,8 @@ pub struct Rooms {
     pub submitter: Submitter,
     /// Runs SQL.
     pub query: QueryFn,
+    /// Folded stacks; none where nothing is kept.
+    pub stacks: Option<crate::stacks::Shelf>,
     /// Counters of the wiring.
     pub pulse: Arc<Pulse>,
     /// What became of alerts.
@@ -94,6 +96,7 @@ impl Rooms {
             view,
             submitter,
             query: Arc::new(|_| Err(ServiceError::Negative("there is no store to ask".into()))),
+            stacks: None,
             pulse: Arc::default(),
             board: Arc::default(),
             models: Vec::new(),

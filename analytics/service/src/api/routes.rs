@@ -65,6 +65,8 @@ pub const ROUTES: &[Route] = &[
         || get(lists::anomalies),
     ),
     read("/api/v1/anomalies/{id}", "One anomaly", &[], "Anomaly", || get(lists::anomaly)),
+    read("/api/v1/anomalies/{id}/folded", "Folded stacks of the flagged spans, nanoseconds", &[], "Text", || get(lists::folded)),
+    read("/api/v1/anomalies/{id}/pprof", "The same as pprof, gzipped", &[], "Bytes", || get(lists::pprof)),
     read(
         "/api/v1/actions",
         "Actions, newest first",

@@ -218,6 +218,7 @@ pub fn schemas() -> Value {
         "Object": {"type": "object"},
         "EventStream": {"type": "string"},
         "Text": {"type": "string"},
+        "Bytes": {"type": "string", "format": "binary"},
         "Problem": object(&[("type", text()), ("title", text()), ("status", count()), ("detail", text())]),
     })
 }

@@ -18,6 +18,7 @@ use crate::{
     error::ServiceError,
     models,
     outgoing::Outgoing,
+    stacks::Shelf,
     telemetry,
     view::View,
 };
@@ -165,8 +166,8 @@ impl Site {
         let Some(path) = &self.config.profiler.recording else { return Ok(None) };
         let source = geophone_profiler_ebpf::ReplaySource::open(path).map_err(|error| ServiceError::room(error.class(), error))?;
         let (requests, to_answer) = mpsc::channel(ERRANDS);
-        let submitter = self.submitter.clone();
-        let thread = threads::plain("stacks", move || upkeep::answer_stacks(to_answer, Box::new(source), &submitter))?;
+        let (submitter, shelf) = (self.submitter.clone(), Shelf::below(&self.config.data_dir));
+        let thread = threads::plain("stacks", move || upkeep::answer_stacks(to_answer, Box::new(source), &submitter, &shelf))?;
         Ok(Some((requests, thread)))
     }
 
@@ -215,6 +216,7 @@ impl Site {
                 let rows = store.query(sql).map_err(|error| ServiceError::room(error.class(), error))?;
                 Ok(Answer { columns: rows.columns, rows: rows.rows })
             }),
+            stacks: Some(Shelf::below(&self.config.data_dir)),
             pulse: self.pulse.clone(),
             board: self.board.clone(),
             models: vec![models::shown(card, "active")],
