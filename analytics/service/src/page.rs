@@ -43,6 +43,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     ("format.js", JS, include_bytes!("../ui/format.js")),
     ("graph.js", JS, include_bytes!("../ui/graph.js")),
     ("incidents.js", JS, include_bytes!("../ui/incidents.js")),
+    ("live.js", JS, include_bytes!("../ui/live.js")),
     ("overview.js", JS, include_bytes!("../ui/overview.js")),
     ("services.js", JS, include_bytes!("../ui/services.js")),
     ("workbench.js", JS, include_bytes!("../ui/workbench.js")),

@@ -18,7 +18,18 @@ export async function anomalyList({ filter, go }) {
   };
 }
 
-/** Contributions as bars left and right of zero; they add up to the score's change. */
+/** What the shipped model's features mean; a feature that is not here stands for itself. */
+const MEANINGS = {
+  z_1: "this window", z_6: "last 6 windows", z_18: "last 18 windows",
+  recent_1: "this window against the recent past", recent_6: "last 6 windows against those before",
+  effect_6: "size of the change, 6 windows", effect_18: "size of the change, 18 windows",
+  ewma_fast: "smoothed deviation, fast", ewma_slow: "smoothed deviation, slow", slope: "trend",
+  robust_z: "deviation from the running median", cusum_up: "rise added up", cusum_down: "fall added up",
+  persistence: "one side for long", spread: "change of spread", ar_residual: "surprise after the last window",
+  season_z: "against this time of past days", missing: "missing windows",
+};
+
+/** Contributions as bars left and right of zero. */
 function waterfall(contributions) {
   const largest = Math.max(...contributions.map((part) => Math.abs(part.value)), 1e-12);
   return h("div", { class: "waterfall" }, contributions.slice(0, 14).flatMap((part) => {
@@ -26,7 +37,7 @@ function waterfall(contributions) {
     const width = (Math.abs(part.value) / largest) * 50;
     bar.style.left = `${part.value < 0 ? 50 - width : 50}%`;
     bar.style.width = `${width}%`;
-    return [h("span", {}, part.feature), h("div", { class: "bar" }, bar), h("span", { class: "mono" }, part.value.toFixed(3))];
+    return [h("span", {}, h("code", {}, part.feature), MEANINGS[part.feature] ? h("span", { class: "small soft" }, ` ${MEANINGS[part.feature]}`) : null), h("div", { class: "bar" }, bar), h("span", { class: "mono" }, part.value.toFixed(3))];
   }));
 }
 
@@ -48,28 +59,39 @@ function stacks(found) {
   ];
 }
 
+/** How far from what was expected, in words. */
+function distance({ actual, expected, series }) {
+  if (actual === null || !expected || /value/.test(series.kind)) return null;
+  const times = actual / expected;
+  return `${times >= 100 ? times.toFixed(0) : Number(times.toFixed(times < 1 ? 2 : 1))}× expected`;
+}
+
+const traceQuery = (trace) => `/query?sql=${encodeURIComponent(`SELECT service, name, kind, start_ns, duration_ns, status FROM spans WHERE trace_id = '${trace}' ORDER BY start_ns`)}`;
+
 export async function anomalyPage({ id }) {
   const anomaly = await api.anomaly(id);
   const { series, model } = anomaly;
-  const times = anomaly.actual !== null && anomaly.expected ? `${(anomaly.actual / anomaly.expected).toFixed(2)} × expected` : "";
+  const show = (number) => format.value(number, series.kind);
+  const exemplars = [...new Map(anomaly.exemplars.map((one) => [one.span_id, one])).values()];
   return {
     title: `${series.service} ${series.name}`,
     interest: ["anomaly", "window"],
     content: [
-      h("div", { class: "chips" }, chip(anomaly.state), chip(anomaly.maturity ?? "calibrated", "How far this series is known"),
-        h("span", { class: "soft small" }, `opened ${format.time(anomaly.opened_at, true)}${anomaly.closed_at ? `, lasted ${format.duration(anomaly.started_at ?? anomaly.opened_at, anomaly.closed_at)}` : ", still open"}`)),
+      h("div", { class: "chips" }, chip(anomaly.state), chip(anomaly.maturity, "How well this series is known"),
+        h("span", { class: "soft small" }, `since ${format.time(anomaly.started_at, true)}${anomaly.closed_at ? `, lasted ${format.duration(anomaly.started_at, anomaly.closed_at)}` : ", still open"} · ${anomaly.evidence_count} samples of evidence`)),
       h("h1", {}, `${series.service} ${series.name}: ${series.kind.replaceAll("_", " ")}`),
-      h("p", { class: "verdict" }, `${format.value(anomaly.actual, series.kind)} where ${format.value(anomaly.lower, series.kind)} to ${format.value(anomaly.upper, series.kind)} was expected. ${times}`),
-      anomaly.incident_id ? h("p", {}, "Part of ", h("a", { href: `/incidents/${anomaly.incident_id}` }, `incident ${anomaly.incident_id}`), ".") : h("p", { class: "soft" }, "Not part of an incident."),
-      panel("Actual and expected band", await anomalyChart(anomaly)),
+      h("p", { class: "verdict" }, h("b", {}, show(anomaly.actual)), ` where ${show(anomaly.lower)} to ${show(anomaly.upper)} was expected`, distance(anomaly) ? ` (${distance(anomaly)})` : null, ". ",
+        anomaly.incident_id ? [h("a", { href: `/incidents/${anomaly.incident_id}` }, "Its incident"), "."] : h("span", { class: "soft" }, "It belongs to no incident.")),
+      panel("Actual and expected band", await anomalyChart(anomaly),
+        h("p", { class: "small soft" }, "A point is one window. The sentence above may rest on several windows together, whose band is narrower.")),
       h("div", { class: "grid" },
         panel(`Why the score is ${anomaly.score.toFixed(3)}`, anomaly.contributions.length ? waterfall(anomaly.contributions) : empty("The model gave no contributions."),
-          h("p", { class: "small soft" }, `${anomaly.evidence_count ?? 0} samples of evidence. Parts add up to the model's score minus its score of a normal window. Model ${model.name} ${model.version}, sha256 ${model.sha256.slice(0, 12)}.`)),
+          h("p", { class: "small soft" }, "Parts of the model's output above that of a window as expected, largest first. Model ", h("a", { href: "/models" }, `${model.name} ${model.version}`), ", sha256 ", h("code", {}, model.sha256.slice(0, 12)), ".")),
         panel("Series", h("table", {}, h("tbody", {}, Object.entries({ service: series.service, name: series.name, kind: series.kind, ...series.labels }).map(([key, value]) =>
-          h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, String(value))))),
-        ), h("p", { class: "small" }, h("a", { href: `/series/${series.key}` }, "all windows of this series")))),
-      panel("Spans to look at", anomaly.exemplars.length
-        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["", (e) => h("a", { href: `/query?sql=${encodeURIComponent(`SELECT service, name, kind, duration_ns, status FROM spans WHERE trace_id = '${e.trace_id}' ORDER BY start_ns`)}` }, "show the trace")]], anomaly.exemplars)
+          h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, String(value)))))),
+        h("p", { class: "small" }, h("a", { href: `/series/${series.key}` }, "all windows of this series")))),
+      panel("Spans to look at", exemplars.length
+        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
         : empty("This series does not come from spans.")),
       panel("Code", stacks(anomaly.stacks)),
     ],

@@ -23,15 +23,12 @@ export const anomaly = (id) => ask(`/anomalies/${encodeURIComponent(id)}`);
 export const actions = (filter) => ask(`/actions${search(filter)}`);
 export const models = () => ask("/models");
 export const series = (filter) => ask(`/series${search(filter)}`);
-export const points = (key, from, to) => ask(`/series/${encodeURIComponent(key)}/points${search({ from, to, limit: 2000 })}`);
+export const points = (key, from, to) => ask(`/series/${encodeURIComponent(key)}/points${search({ from, to, limit: 1500 })}`);
 export const query = (sql) => ask("/query", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ sql }) });
 export const decide = (id, verb) =>
   ask(`/actions/${encodeURIComponent(id)}:${verb}`, { method: "POST", headers: { "content-type": "application/json", "idempotency-key": `${id}:${verb}` }, body: "{}" });
 
 /** Calls back on every change the server tells of, and on the state of the line. */
 export function listen(onChange, onLine) {
-  const source = new EventSource(`${BASE}/stream`);
-  source.onopen = () => onLine(true);
-  source.onerror = () => onLine(false);
-  for (const name of ["incident", "anomaly", "action", "window"]) source.addEventListener(name, (event) => onChange(name, event.data));
+  new Worker("/assets/live.js").onmessage = ({ data }) => ("line" in data ? onLine(data.line) : onChange(data.name));
 }

@@ -26,6 +26,15 @@ const routes = [
 let view = null; // { interest: event names that redraw it, draw }
 let drawing = 0;
 
+/** Swaps what is shown. A quiet redraw keeps what is unfolded, and the focus, as they are. */
+function replace(content, quiet) {
+  const open = quiet ? [...main.querySelectorAll("details[open]")].map((one) => one.dataset.keep) : [];
+  const at = quiet && main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  main.replaceChildren(...content);
+  for (const one of main.querySelectorAll("details")) one.open = open.includes(one.dataset.keep);
+  if (at) main.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus({ preventScroll: true });
+}
+
 /** Draws the view of the present address; a newer call makes an older one's answer void. */
 async function draw({ quiet = false } = {}) {
   const turn = ++drawing;
@@ -34,7 +43,7 @@ async function draw({ quiet = false } = {}) {
   for (const link of document.querySelectorAll("[data-nav]")) {
     const own = link.dataset.nav;
     const here = own === "/" ? pathname === "/" : pathname.startsWith(own);
-    link.toggleAttribute("aria-current", here);
+    if (here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
   if (!route) return main.replaceChildren(h("p", { class: "empty" }, `There is no page at ${pathname}.`));
   document.title = `${route.title} · Geophone`;
@@ -42,7 +51,7 @@ async function draw({ quiet = false } = {}) {
     const page = await route.page({ id: route.match[1] && decodeURIComponent(route.match[1]), filter: Object.fromEntries(searchParams), go, redraw: draw });
     if (turn !== drawing) return;
     view = page;
-    main.replaceChildren(...page.content.flat(Infinity).filter(Boolean));
+    replace(page.content.flat(Infinity).filter(Boolean), quiet);
     if (page.title) document.title = `${page.title} · Geophone`;
   } catch (error) {
     if (turn === drawing && !quiet) main.replaceChildren(h("p", { class: "error" }, `This could not be shown: ${error.message}.`));
@@ -51,8 +60,9 @@ async function draw({ quiet = false } = {}) {
 
 /** Goes to an address inside the page. */
 function go(href, { replace = false } = {}) {
+  view = null;
   history[replace ? "replaceState" : "pushState"](null, "", href);
-  draw();
+  draw().then(() => { if (!replace) main.focus({ preventScroll: true }); });
   if (!replace) window.scrollTo(0, 0);
 }
 
@@ -82,11 +92,13 @@ document.getElementById("help").addEventListener("click", () => keys.showModal()
 const shortcuts = { o: "/", i: "/incidents", a: "/anomalies", s: "/services" };
 document.addEventListener("keydown", (event) => {
   if (event.metaKey || event.ctrlKey || event.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+  if (keys.open) return;
   if (event.key === "?") return keys.showModal();
+  if (event.key === "/") { event.preventDefault(); return main.querySelector("input, textarea")?.focus(); }
   if (event.key === "u") return toggleZone();
   if (shortcuts[event.key]) return go(shortcuts[event.key]);
   if (event.key === "j" || event.key === "k") {
-    const links = [...main.querySelectorAll("tr.row a, .lane a, a.item")];
+    const links = [...main.querySelectorAll("tr.row td:first-child > a, a.item")];
     const at = links.indexOf(document.activeElement);
     links[Math.min(links.length - 1, Math.max(0, at + (event.key === "j" ? 1 : -1)))]?.focus();
   }
@@ -97,10 +109,10 @@ let due = null;
 api.listen(
   (name) => {
     // Many events, one redraw; never while somebody types or selects.
-    if (due || !view?.interest?.includes(name)) return;
+    if (due || !(name === "missed" || view?.interest?.includes(name))) return;
     due = setTimeout(() => {
       due = null;
-      const busy = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "") || getSelection().toString();
+      const busy = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "") || getSelection().toString() || main.querySelector(".chart:hover, .lane:hover") || main.querySelector("svg:focus");
       if (!busy && !document.hidden) draw({ quiet: true });
     }, 1500);
   },

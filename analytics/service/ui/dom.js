@@ -19,20 +19,35 @@ export const s = (name, attributes, ...children) => fill(document.createElementN
 
 export const chip = (word, title) => h("span", { class: `chip ${word}`, title }, String(word).replaceAll("_", " "));
 
-/** A table; `columns` are [title, cell(row), class]; rows with an address open it on click, Enter and j/k. */
-export function table(columns, rows, address) {
+/** A sentence whose parts in backticks are names. */
+export const rich = (text) => String(text ?? "").split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
+/**
+ * A table; `columns` are [title, cell(row), class]. Rows with an address open it on click, Enter and j/k.
+ * On a phone each row becomes a card whose cells carry their title.
+ */
+export function table(columns, rows, address, kind = "") {
   const body = rows.map((row) => {
     const href = address?.(row);
-    const cells = columns.map(([, cell, kind], index) => {
+    const cells = columns.map(([title, cell, style], index) => {
       const content = cell(row);
-      return h("td", { class: kind }, index === 0 && href ? h("a", { href }, content) : content);
+      return h("td", { class: style, "data-label": title }, index === 0 && href ? h("a", { href }, content) : content);
     });
     return h("tr", href ? { class: "row", "data-href": href } : {}, cells);
   });
-  return h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, columns.map(([title, , kind]) => h("th", { class: kind, scope: "col" }, title)))),
+  return h("div", { class: "scroll" }, h("table", { class: kind },
+    h("thead", {}, h("tr", {}, columns.map(([title, , style]) => h("th", { class: style, scope: "col" }, title)))),
     h("tbody", {}, body)));
 }
 
+/** The first `count` of `rows` as `render` shows them; the rest is made when somebody asks for it. */
+export function folded(rows, count, render, name) {
+  const rest = rows.slice(count);
+  if (!rest.length) return render(rows);
+  const more = h("details", { "data-keep": name }, h("summary", {}, `${rest.length} more`));
+  more.addEventListener("toggle", () => more.append(render(rest)), { once: true });
+  return [render(rows.slice(0, count)), more];
+}
+
 export const panel = (title, ...content) => h("section", { class: "panel" }, title ? h("h2", {}, title) : null, content);
-export const empty = (text) => h("p", { class: "empty" }, text);
+export const empty = (...text) => h("p", { class: "empty" }, text);

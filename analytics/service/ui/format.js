@@ -9,17 +9,21 @@ export function switchZone() {
 
 const two = (number) => String(number).padStart(2, "0");
 
+const part = (at, name) => (utc ? at[`getUTC${name}`]() : at[`get${name}`]());
+
+/** Time of day alone. */
+export function clock(text) {
+  const at = new Date(text);
+  return ["Hours", "Minutes", "Seconds"].map((name) => two(part(at, name))).join(":") + (utc ? "Z" : "");
+}
+
 /** Time of day; with the date where it is not today. */
 export function time(text, withDate = false) {
   if (!text) return "–";
   const at = new Date(text);
   if (Number.isNaN(at.getTime())) return text;
-  const get = (part) => (utc ? at[`getUTC${part}`]() : at[`get${part}`]());
-  const clock = `${two(get("Hours"))}:${two(get("Minutes"))}:${two(get("Seconds"))}`;
-  const day = `${get("FullYear")}-${two(get("Month") + 1)}-${two(get("Date"))}`;
-  const today = new Date();
-  const sameDay = at.toDateString() === today.toDateString();
-  return (withDate || !sameDay ? `${day} ${clock}` : clock) + (utc ? "Z" : "");
+  const day = (date) => `${part(date, "FullYear")}-${two(part(date, "Month") + 1)}-${two(part(date, "Date"))}`;
+  return withDate || day(at) !== day(new Date()) ? `${day(at)} ${clock(text)}` : clock(text);
 }
 
 export function duration(from, to) {
@@ -34,16 +38,17 @@ export function duration(from, to) {
 export function value(number, kind = "") {
   if (number === null || number === undefined || Number.isNaN(number)) return "–";
   if (/^(duration|exclusive|edge_gap)/.test(kind)) return seconds(number);
-  if (/ratio/.test(kind)) return `${(number * 100).toFixed(number < 0.1 ? 2 : 1)} %`;
+  if (/ratio/.test(kind)) return `${Number((number * 100).toFixed(number < 0.1 ? 2 : 1))} %`;
   if (/rate/.test(kind)) return `${plain(number)}/s`;
   return plain(number);
 }
 
 function seconds(number) {
   const size = Math.abs(number);
+  if (size === 0) return "0 s";
   if (size < 1e-3) return `${(number * 1e6).toFixed(0)} µs`;
   if (size < 1) return `${(number * 1e3).toFixed(size < 0.01 ? 2 : 0)} ms`;
-  return `${number.toFixed(2)} s`;
+  return `${Number(number.toFixed(2))} s`;
 }
 
 export function plain(number) {
@@ -52,7 +57,8 @@ export function plain(number) {
   if (size >= 1e6) return `${(number / 1e6).toFixed(2)} M`;
   if (size >= 1e4) return `${(number / 1e3).toFixed(1)} k`;
   if (Number.isInteger(number)) return String(number);
-  return size >= 100 ? number.toFixed(0) : size >= 1 ? number.toFixed(2) : number.toPrecision(3);
+  if (size < 1e-12) return "0";
+  return size >= 100 ? number.toFixed(0) : size >= 1 ? Number(number.toFixed(2)).toString() : Number(number.toPrecision(3)).toString();
 }
 
 export const percent = (share) => `${Math.round(share * 100)} %`;

@@ -2,13 +2,15 @@
 
 import * as api from "./api.js";
 import { chart } from "./chart.js";
-import { chip, empty, h, panel, table } from "./dom.js";
+import { chip, empty, folded, h, panel, rich, table } from "./dom.js";
 import * as format from "./format.js";
 import { graph } from "./graph.js";
 import { incidentColumns } from "./overview.js";
 import { actionTable } from "./workbench.js";
 
 const CHARTS = 4;
+const ROWS = 12;
+/** A chart shows this much before and after, and at least as much as the anomaly lasted. */
 const AROUND_MS = 15 * 60 * 1000;
 
 /** A row of filters that live in the address. */
@@ -36,7 +38,7 @@ export async function incidentList({ filter, go }) {
     interest: ["incident"],
     content: [
       h("h1", {}, "Incidents"),
-      filters(filter, "/incidents", [["state", "State", ["open", "closed"]], ["service", "Service"]], go),
+      filters(filter, "/incidents", [["state", "State", ["open", "closed"]], ["severity", "Severity", ["critical", "warning", "info"]], ["service", "Service"]], go),
       panel(null, page.items.length ? table(incidentColumns, page.items, (i) => `/incidents/${i.id}`) : empty("No incident matches.")),
       more(page, filter, "/incidents"),
     ],
@@ -50,65 +52,80 @@ function suspects(incident) {
     bar.style.width = format.percent(suspect.confidence);
     return h("div", { class: "suspect" },
       h("div", {}, h("b", {}, suspect.service), " ", h("span", { class: "soft" }, suspect.operation),
-        h("div", { class: "meter", role: "img", "aria-label": `confidence ${format.percent(suspect.confidence)}` }, bar),
+        h("div", { class: "meter", "aria-hidden": "true" }, bar),
         h("span", { class: "small soft" }, `confidence ${format.percent(suspect.confidence)}`)),
-      h("ul", {}, suspect.evidence.map((line) => h("li", {}, line))));
+      h("ul", {}, suspect.evidence.map((line) => h("li", {}, rich(line)))));
   });
 }
 
 /** The chart of one anomaly's series around its time. */
 export async function anomalyChart(anomaly) {
-  const start = Date.parse(anomaly.started_at ?? anomaly.opened_at);
+  const start = Date.parse(anomaly.started_at);
   const end = anomaly.closed_at ? Date.parse(anomaly.closed_at) : null;
-  const from = new Date(start - 2 * AROUND_MS).toISOString();
+  const before = Math.max(2 * AROUND_MS, end === null ? 0 : end - start);
   const to = end === null ? null : new Date(end + AROUND_MS).toISOString();
-  const page = await api.points(anomaly.series.key, from, to).catch(() => ({ items: [] }));
+  const page = await api.points(anomaly.series.key, new Date(start - before).toISOString(), to).catch(() => ({ items: [] }));
   const { kind, service, name } = anomaly.series;
-  return chart(page.items, { kind, title: `${service} ${name} ${kind}`, from: anomaly.started_at ?? anomaly.opened_at, to: anomaly.closed_at });
+  return chart(page.items, { kind, title: `${service} ${name} ${kind.replaceAll("_", " ")}`, from: anomaly.started_at, to: anomaly.closed_at });
 }
 
 export const anomalyColumns = [
   ["Series", (a) => `${a.series.service} ${a.series.name}`],
   ["What", (a) => a.series.kind.replaceAll("_", " ")],
   ["Actual", (a) => format.value(a.actual, a.series.kind), "num"],
-  ["Expected", (a) => format.value(a.expected, a.series.kind), "num"],
-  ["Score", (a) => a.score.toFixed(3), "num wide"],
-  ["State", (a) => chip(a.state), "wide"],
+  ["Expected", (a) => `${format.value(a.lower, a.series.kind)} to ${format.value(a.upper, a.series.kind)}`, "num"],
+  ["Score", (a) => a.score.toFixed(3), "num"],
+  ["State", (a) => chip(a.state)],
   ["Opened", (a) => format.time(a.opened_at), "time"],
 ];
 
 const timeline = (events) => h("ul", { class: "timeline" }, events.map((event) =>
-  h("li", {}, h("span", { class: "soft" }, format.time(event.at)), h("b", {}, event.event.replaceAll("_", " ")), h("span", {}, event.detail))));
+  h("li", {}, h("time", { class: "soft", datetime: event.at, title: format.time(event.at, true) }, format.clock(event.at)), h("b", {}, event.event.replaceAll("_", " ")), h("span", {}, rich(event.detail)))));
+
+/** Where alerts of this incident went and what the receiver made of them. */
+const deliveries = (alerts) => table([
+  ["Receiver", (alert) => [h("code", {}, alert.receiver || "–"), h("div", { class: "small soft" }, alert.kind)]],
+  ["Told", (alert) => [chip(alert.state), alert.error ? h("div", { class: "small bad" }, alert.error) : null]],
+  ["Last taken", (alert) => format.time(alert.sent_at), "time"],
+  ["There", (alert) => (alert.receiver_state ? chip(alert.receiver_state) : "–")],
+  ["Hidden by", (alert) => [
+    alert.silenced_by?.length ? h("div", {}, "silenced by ", h("code", {}, alert.silenced_by.join(", "))) : null,
+    alert.inhibited_by?.length ? h("div", {}, "inhibited by ", h("code", {}, alert.inhibited_by.join(", "))) : null,
+    alert.silenced_by?.length || alert.inhibited_by?.length ? null : "nothing",
+  ]],
+], alerts);
+
+const words = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 export async function incidentPage({ id, redraw }) {
-  const incident = await api.incident(id);
-  const [members, topology, actions] = await Promise.all([
-    Promise.all(incident.anomalies.slice(0, 100).map((one) => api.anomaly(one).catch(() => null))),
+  const [incident, members, topology, actions] = await Promise.all([
+    api.incident(id),
+    api.anomalies({ incident_id: id, limit: 1000 }),
     api.topology().catch(() => null),
-    incident.actions.length ? api.actions({ incident: id, limit: 100 }).catch(() => ({ items: [] })) : { items: [] },
+    api.actions({ incident_id: id, limit: 100 }).catch(() => ({ items: [] })),
   ]);
-  const anomalies = members.filter(Boolean).sort((a, b) => b.score - a.score);
-  const causes = incident.suspects.map((suspect) => suspect.service);
-  const first = [...anomalies].sort((a, b) => Number(b.series.service === causes[0]) - Number(a.series.service === causes[0]) || b.score - a.score);
-  const charts = await Promise.all(first.slice(0, CHARTS).map(async (anomaly) => h("section", { class: "panel" },
-    h("h2", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), ` ${anomaly.series.kind.replaceAll("_", " ")}`),
+  const cause = incident.suspects[0];
+  const near = (a) => (a.series.service === cause?.service ? 1 : 0) + (a.series.name === cause?.operation ? 1 : 0);
+  const anomalies = members.items.toSorted((a, b) => near(b) - near(a) || b.score - a.score);
+  const charts = await Promise.all(anomalies.slice(0, CHARTS).map(async (anomaly) => h("section", { class: "panel" },
+    h("h2", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), h("span", { class: "soft" }, ` ${anomaly.series.kind.replaceAll("_", " ")}`)),
     await anomalyChart(anomaly))));
-  const own = actions.items.filter((action) => action.incident_id === id);
   return {
     title: incident.title,
     interest: ["incident", "action", "window"],
     content: [
       h("div", { class: "chips" }, chip(incident.severity), chip(incident.state), h("span", { class: "soft small" },
-        `since ${format.time(incident.started_at, true)} · ${incident.closed_at ? `lasted ${format.duration(incident.started_at, incident.closed_at)}` : "still open"} · ${incident.services?.length ?? 0} services · ${anomalies.length} anomalies`)),
+        `since ${format.time(incident.started_at, true)} · ${incident.closed_at ? `lasted ${format.duration(incident.started_at, incident.closed_at)}` : "still open"} · ${words(incident.services.length, "service")} · ${words(incident.anomalies.length, "anomaly", "anomalies")}`)),
       h("h1", {}, incident.title),
-      incident.verdict ? h("p", { class: "verdict" }, incident.verdict) : null,
+      incident.verdict ? h("p", { class: "verdict" }, rich(incident.verdict)) : null,
       panel("Cause", suspects(incident)),
-      h("div", { class: "grid" }, charts),
-      topology?.services?.length ? panel("Where", graph(topology, causes[0], incident.services ?? [])) : null,
-      own.length ? panel("Actions", actionTable(own, redraw)) : null,
-      panel("Anomalies in it", anomalies.length ? table(anomalyColumns, anomalies, (a) => `/anomalies/${a.id}`) : empty("None is kept any more.")),
-      panel("History", timeline(incident.timeline ?? [])),
-      h("p", { class: "soft small" }, "Same facts by API: ", h("code", {}, `curl ${location.origin}/api/v1/incidents/${id}`)),
+      charts.length ? h("div", { class: "grid" }, charts) : null,
+      topology?.services?.length ? panel("Where", graph(topology, cause?.service, incident.services, true)) : null,
+      actions.items.length ? panel("Actions", actionTable(actions.items, redraw)) : null,
+      incident.alerts?.length ? panel("Alerts", deliveries(incident.alerts)) : null,
+      panel("Anomalies in it", anomalies.length ? folded(anomalies, ROWS, (rows) => table(anomalyColumns, rows, (a) => `/anomalies/${a.id}`), "anomalies") : empty("None is kept any more.")),
+      panel("History", folded(incident.timeline ?? [], ROWS, timeline, "history")),
+      h("p", { class: "soft small" }, "The same facts: ", h("code", {}, `curl ${location.origin}/api/v1/incidents/${id}`)),
     ],
   };
 }
