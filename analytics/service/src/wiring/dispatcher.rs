@@ -12,10 +12,13 @@ use geophone_proto::{
 };
 use geophone_store::{Log, Store};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc::Receiver},
 };
 use tokio::sync::mpsc;
+
+/// Actions remembered as handed on.
+const HANDED_ON_MAX: usize = 100_000;
 
 /// What the brain's thread hands on.
 #[derive(Debug)]
@@ -46,27 +49,49 @@ pub struct Dispatcher {
     pub submitter: Submitter,
 }
 
+/// What must be known from one piece of work to the next.
+#[derive(Default)]
+struct Progress {
+    /// Ids of actions that were handed on since the start.
+    handed_on: BTreeSet<String>,
+    /// While the brain steps what the log held at the start, it tells again what was told before the
+    /// restart: only the newest version of each id is taken, at the end, so that nothing shown goes back.
+    held: BTreeMap<String, Effect>,
+    is_caught_up: bool,
+}
+
 impl Dispatcher {
     /// Runs until the brain's thread has ended.
     pub fn run(self) {
-        let mut handed_on: BTreeSet<String> = BTreeSet::new();
+        let mut progress = Progress::default();
         while let Ok(work) = self.work.recv() {
             match work {
-                Work::Effects(effects) => effects.iter().for_each(|effect| self.hand_on(effect, &mut handed_on)),
-                Work::CaughtUp => self.end_the_interrupted(&handed_on),
-                Work::Save(memory) => self.save(&memory),
+                Work::Effects(effects) => effects.into_iter().for_each(|effect| self.hand_on(effect, &mut progress)),
+                Work::CaughtUp => {
+                    self.take_held(&mut progress);
+                    progress.is_caught_up = true;
+                    self.end_the_interrupted(&progress.handed_on);
+                }
+                Work::Save(memory) => {
+                    self.take_held(&mut progress);
+                    self.save(&memory);
+                }
             }
         }
     }
 
-    fn hand_on(&self, effect: &Effect, handed_on: &mut BTreeSet<String>) {
-        self.store.observe(effect);
-        self.view.apply(effect);
-        match effect {
+    fn hand_on(&self, effect: Effect, progress: &mut Progress) {
+        if !progress.is_caught_up
+            && let Some(id) = versioned(&effect)
+        {
+            progress.held.insert(id.to_owned(), effect);
+            return;
+        }
+        match &effect {
             Effect::Perform(request) => {
-                handed_on.insert(request.action_id.clone());
-                if handed_on.len() > 100_000 {
-                    handed_on.pop_first();
+                progress.handed_on.insert(request.action_id.clone());
+                if progress.handed_on.len() > HANDED_ON_MAX {
+                    progress.handed_on.pop_first();
                 }
                 self.perform(request);
             }
@@ -75,6 +100,16 @@ impl Dispatcher {
             Effect::Count { name, reason, by } => metrics::counter!(*name, "reason" => *reason).increment(*by),
             _ => {}
         }
+        self.keep(&effect);
+    }
+
+    fn keep(&self, effect: &Effect) {
+        self.store.observe(effect);
+        self.view.apply(effect);
+    }
+
+    fn take_held(&self, progress: &mut Progress) {
+        std::mem::take(&mut progress.held).values().for_each(|effect| self.keep(effect));
     }
 
     fn perform(&self, request: &ActionRequest) {
@@ -123,5 +158,15 @@ impl Dispatcher {
                 tracing::error!("the brain's snapshot was not written, the log keeps what it needs: {error}");
             }
         }
+    }
+}
+
+/// The id of what has versions.
+fn versioned(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Incident(incident) => Some(&incident.id),
+        Effect::Anomaly(anomaly) => Some(&anomaly.id),
+        Effect::Action(action) => Some(&action.id),
+        _ => None,
     }
 }
