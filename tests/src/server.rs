@@ -115,6 +115,11 @@ impl Drop for Server {
     }
 }
 
+/// A free port: the system's choice, given back at once. For programs that cannot report their own.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("loopback has a free port").port()
+}
+
 /// An HTTP client that reports a status as an answer, not as an error.
 pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().new_agent()

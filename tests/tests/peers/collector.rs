@@ -2,20 +2,14 @@
 
 use geophone_tests::{
     place,
-    server::{self, Server, eventually},
+    server::{self, Server, eventually, free_port},
 };
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
 };
-
-/// A free port: the system's choice, given back at once. The Collector cannot report its own.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("loopback has a free port").port()
-}
 
 struct Collector {
     child: Child,

@@ -85,7 +85,7 @@ fn survive(data: &Path, durability: &str) {
     let acked = acked.into_inner().expect("no sender panicked");
     let lost: Vec<&u64> = acked.difference(&stored).collect();
     assert!(lost.is_empty(), "{} acked requests are lost: {lost:?}", lost.len());
-    println!("{KILLS} kills, {} acked requests, {} stored", acked.len(), stored.len());
+    eprintln!("{KILLS} kills, {} acked requests, {} stored", acked.len(), stored.len());
     assert_eq!(server.stop(), Some(0), "SIGTERM ends it well");
 }
 
