@@ -39,7 +39,7 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
         memory_bytes: share,
         ..LogOptions::new(decoder())
     };
-    let (log, found) = Log::open((!in_memory).then_some(config.data_dir.as_path()), options, clock).map_err(store_error)?;
+    let (log, found) = Log::open(Some(&config.data_dir), options, clock).map_err(store_error)?;
     found.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let options = StoreOptions {
         retention_age: config.retention.age,
@@ -56,7 +56,7 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
 /// A snapshot that lies beyond the log is of another log.
 fn memory_of(store: &Store, log: &Log, in_memory: bool) -> Memory {
     match store.snapshot_read() {
-        Some((seq, bytes)) if !in_memory && seq.next() <= log.head() => Memory { next: seq.next(), bytes: bytes.into() },
+        Some((seq, bytes)) if !in_memory && seq <= log.head() => Memory { next: seq.next(), bytes: bytes.into() },
         Some(_) | None => Memory { next: log.oldest(), bytes: Arc::default() },
     }
 }
@@ -74,7 +74,7 @@ pub fn show_kept(store: &Store, view: &View) {
 pub fn outcomes(log: &Arc<Log>, from: Seq, see: &mut dyn FnMut(&Outcome)) {
     let mut reader = log.reader(from);
     let head = log.head();
-    while reader.position() < head {
+    while reader.position() <= head {
         match reader.next(Duration::ZERO) {
             Ok(Some((_, record))) => {
                 if let RecordBody::Outcome(outcome) = &record.body {

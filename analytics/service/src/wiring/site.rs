@@ -107,7 +107,7 @@ impl Site {
         pressure: Pressure,
         last: watch::Receiver<bool>,
     ) -> Result<JoinHandle<()>, ServiceError> {
-        self.pulse.appended(self.log.head(), self.clock.now().0);
+        self.pulse.appended(self.log.head().next(), self.clock.now().0);
         self.pulse.set_storage(true);
         let (log, pulse, clock) = (self.log.clone(), self.pulse.clone(), self.clock.clone());
         let committer = Committer { log, arrivals, submissions, pressure, pulse, clock };
@@ -120,7 +120,7 @@ impl Site {
         let (reloads, new_settings) = sync_channel(4);
         let stop = Arc::new(AtomicBool::new(false));
         let thinker = Thinker {
-            caught_up_at: self.log.head(),
+            caught_up_at: self.log.head().next(),
             log: self.log.clone(),
             settings: self.config.settings(),
             model,
