@@ -26,7 +26,9 @@ const MEANINGS = {
   ewma_fast: "smoothed deviation, fast", ewma_slow: "smoothed deviation, slow", slope: "trend",
   robust_z: "deviation from the running median", cusum_up: "rise added up", cusum_down: "fall added up",
   persistence: "one side for long", spread: "change of spread", ar_residual: "surprise after the last window",
-  season_z: "against this time of past days", missing: "missing windows",
+  season_z: "against this time of past days", season_known: "days known", missing: "missing windows",
+  evidence: "samples under it", memory: "how much windows follow each other", age: "how long it is known",
+  is_count: "a count", is_share: "a share", is_log_mean: "durations", is_level: "a level",
 };
 
 /** Contributions as bars left and right of zero. */

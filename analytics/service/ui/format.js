@@ -47,15 +47,15 @@ function seconds(number) {
   const size = Math.abs(number);
   if (size === 0) return "0 s";
   if (size < 1e-3) return `${(number * 1e6).toFixed(0)} µs`;
-  if (size < 1) return `${(number * 1e3).toFixed(size < 0.01 ? 2 : 0)} ms`;
+  if (size < 1) return `${Number((number * 1e3).toFixed(size < 0.01 ? 2 : 0))} ms`;
   return `${Number(number.toFixed(2))} s`;
 }
 
 export function plain(number) {
   const size = Math.abs(number);
-  if (size >= 1e9) return `${(number / 1e9).toFixed(2)} G`;
-  if (size >= 1e6) return `${(number / 1e6).toFixed(2)} M`;
-  if (size >= 1e4) return `${(number / 1e3).toFixed(1)} k`;
+  if (size >= 1e9) return `${Number((number / 1e9).toFixed(2))} G`;
+  if (size >= 1e6) return `${Number((number / 1e6).toFixed(2))} M`;
+  if (size >= 1e4) return `${Number((number / 1e3).toFixed(1))} k`;
   if (Number.isInteger(number)) return String(number);
   if (size < 1e-12) return "0";
   return size >= 100 ? number.toFixed(0) : size >= 1 ? Number(number.toFixed(2)).toString() : Number(number.toPrecision(3)).toString();

@@ -2,7 +2,7 @@
 
 import { h, s } from "./dom.js";
 
-const WIDTH = 164, HEIGHT = 30, GAP_X = 64, GAP_Y = 12, LETTERS = 21;
+const WIDTH = 164, HEIGHT = 30, GAP_X = 64, GAP_Y = 14, TOP = 12, LETTERS = 21;
 /** A larger map is cut down to what is hot and its neighbours. */
 const NODES_MAX = 60;
 
@@ -33,10 +33,18 @@ function places(names, callers) {
       return rows.length ? rows.reduce((sum, row) => sum + row, 0) / rows.length : 0;
     };
     const here = names.filter((name) => depth.get(name) === column).sort((a, b) => weight(a) - weight(b) || a.localeCompare(b));
-    here.forEach((name, row) => place.set(name, { row, x: column * (WIDTH + GAP_X) + 2, y: row * (HEIGHT + GAP_Y) + 2 }));
+    here.forEach((name, row) => place.set(name, { row, column, x: column * (WIDTH + GAP_X) + 2, y: row * (HEIGHT + GAP_Y) + TOP }));
     tallest = Math.max(tallest, here.length);
   }
-  return { place, width: (deepest + 1) * (WIDTH + GAP_X) - GAP_X + 4, height: tallest * (HEIGHT + GAP_Y) - GAP_Y + 4 };
+  return { place, width: (deepest + 1) * (WIDTH + GAP_X) - GAP_X + 4, height: tallest * (HEIGHT + GAP_Y) - GAP_Y + 2 * TOP };
+}
+
+/** The line of a call. One that passes over columns runs between the rows there, never behind a service. */
+function line(a, b) {
+  const x1 = a.x + WIDTH, y1 = a.y + HEIGHT / 2, x2 = b.x, y2 = b.y + HEIGHT / 2, half = GAP_X / 2;
+  if (b.column - a.column < 2) return `M${x1} ${y1}C${x1 + half} ${y1} ${x2 - half} ${y2} ${x2} ${y2}`;
+  const between = Math.round((a.row + b.row + 1) / 2) * (HEIGHT + GAP_Y) + TOP - GAP_Y / 2;
+  return `M${x1} ${y1}C${x1 + half} ${y1} ${x1 + half} ${between} ${x1 + GAP_X} ${between}H${x2 - GAP_X}C${x2 - half} ${between} ${x2 - half} ${y2} ${x2} ${y2}`;
 }
 
 /** `around`: only what is hot and its neighbours. */
@@ -53,9 +61,7 @@ export function graph(topology, cause, affected, around = false) {
   const { place, width, height } = places(names, callers);
   const svg = s("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Service graph; cause ${cause ?? "unknown"}; affected ${affected.join(", ") || "none"}` });
   for (const { caller, callee } of edges) {
-    const a = place.get(caller), b = place.get(callee);
-    const x1 = a.x + WIDTH, y1 = a.y + HEIGHT / 2, x2 = b.x, y2 = b.y + HEIGHT / 2;
-    svg.append(s("path", { class: hot.has(caller) && hot.has(callee) ? "hot" : "", d: `M${x1} ${y1}C${x1 + GAP_X / 2} ${y1} ${x2 - GAP_X / 2} ${y2} ${x2} ${y2}` }));
+    svg.append(s("path", { class: hot.has(caller) && hot.has(callee) ? "hot" : "", d: line(place.get(caller), place.get(callee)) }));
   }
   for (const name of names) {
     const { x, y } = place.get(name);
@@ -66,5 +72,5 @@ export function graph(topology, cause, affected, around = false) {
       s("rect", { x, y, width: WIDTH, height: HEIGHT, rx: 6 }), s("text", { x: x + 10, y: y + HEIGHT / 2 + 4 }, `${mark}${word}`)));
   }
   return [h("div", { class: "graph scroll", tabindex: "0", role: "region", "aria-label": "Service graph" }, svg),
-    h("p", { class: "small soft" }, `${cause ? "● first suspect, " : ""}○ has open anomalies. Callers left, callees right.${around ? " Only what is affected and its neighbours." : ""}`)];
+    h("p", { class: "small soft" }, `${cause ? "● first suspect, " : ""}○ affected. Callers left, callees right.${around ? " Only what is affected and its neighbours." : ""}`)];
 }

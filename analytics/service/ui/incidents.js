@@ -49,7 +49,7 @@ function suspects(incident) {
   if (!incident.suspects.length) return empty("No cause found yet: no service explains the others.");
   return incident.suspects.map((suspect) => {
     const bar = h("i", {});
-    bar.style.width = format.percent(suspect.confidence);
+    bar.style.width = `${suspect.confidence * 100}%`;
     return h("div", { class: "suspect" },
       h("div", {}, h("b", {}, suspect.service), " ", h("span", { class: "soft" }, suspect.operation),
         h("div", { class: "meter", "aria-hidden": "true" }, bar),
