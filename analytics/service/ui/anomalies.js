@@ -43,21 +43,21 @@ function waterfall(contributions) {
   }));
 }
 
-const milliseconds = (ns) => `${(ns / 1e6).toFixed(1)} ms`;
+const lasting = (ns) => format.value(ns / 1e9, "duration");
 
 function stacks(found) {
   if (!found) return empty("No stacks: no profiler runs where these spans ran, or they were too short to be seen.");
   return [
     h("div", { class: "chips" }, chip(found.link, "How surely the stacks belong to the spans"),
-      h("span", { class: "small soft" }, `${found.spans} of ${found.spans_flagged} flagged spans, ${found.samples} samples · on CPU ${milliseconds(found.on_cpu_ns)} · blocked ${milliseconds(found.blocked_ns)} · waiting ${milliseconds(found.waiting_ns)}`)),
+      h("span", { class: "small soft" }, `${found.spans} of ${found.spans_flagged} flagged spans, ${found.samples} samples · on CPU ${lasting(found.on_cpu_ns)} · blocked ${lasting(found.blocked_ns)} · waiting ${lasting(found.waiting_ns)}`)),
     table([
-      ["Function", (f) => [h("code", {}, f.function), f.file ? h("div", { class: "small soft" }, `${f.file}:${f.line}`) : null]],
+      ["Function", (f) => [h("code", {}, f.function), f.file ? h("div", { class: "small soft" }, f.line ? `${f.file}:${f.line}` : f.file) : null]],
       ["State", (f) => f.state.replace("_", " ")],
-      ["More than normal", (f) => milliseconds(f.total_ns - f.baseline_total_ns), "num"],
-      ["Total", (f) => milliseconds(f.total_ns), "num"],
-      ["Self", (f) => milliseconds(f.self_ns), "num wide"],
+      ["More than normal", (f) => lasting(f.total_ns - f.baseline_total_ns), "num"],
+      ["Total", (f) => lasting(f.total_ns), "num"],
+      ["Self", (f) => lasting(f.self_ns), "num wide"],
     ], found.top.slice(0, 30)),
-    h("p", { class: "small" }, h("a", { href: found.folded }, "folded stacks")),
+    h("p", { class: "small" }, h("a", { href: found.folded }, "folded stacks"), " · ", h("a", { href: found.pprof }, "pprof")),
   ];
 }
 
