@@ -8,7 +8,7 @@ use std::{
 const USAGE: &str = "usage: cargo xtask quick | check | bench | golden --bless | demo-data
 
   quick           format and house rules, in seconds after a first build
-  check           all that CI looks at beside `cargo test`: format, lints, the kill test, the demo's own check
+  check           all that CI looks at beside `cargo test`: format, lints, the demo's own check
   bench           every benchmark, one after the other
   golden --bless  writes the golden files anew from the sample data; read the difference before you commit it
   demo-data       writes the sample data of the tests anew (seeded)";
@@ -18,7 +18,7 @@ type Step = &'static [&'static str];
 const FORMAT: Step = &["cargo", "fmt", "--all", "--check"];
 const LINTS: Step = &["cargo", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
 const HOUSE: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "house"];
-const DEMO: Step = &["cargo", "run", "--quiet", "--", "demo", "--seed", "1", "--check", "--http-endpoint", "127.0.0.1:0"];
+const DEMO: Step = &["cargo", "run", "--quiet", "--", "demo", "--seed", "1", "--check", "--speed", "600", "--http-endpoint", "127.0.0.1:0"];
 const BENCHES: Step = &["cargo", "bench", "--workspace", "--benches"];
 const BLESS: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "golden"];
 const DEMO_DATA: Step =
