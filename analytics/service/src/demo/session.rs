@@ -31,10 +31,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Places the schedule so that it ends about now.
+    /// Places the schedule so that it ends about now. It begins on a full minute, so that windows cut
+    /// the same seed's traffic in the same places in every run.
     pub fn start(args: DemoArgs, clock: Arc<dyn Clock>) -> Result<Self, ServiceError> {
         let rehearsal = Schedule::seeded(args.seed, UnixNanos(0), &args.pace());
-        let start = clock.now().minus(rehearsal.end.0);
+        let start = clock.now().minus(rehearsal.end.0).0;
+        let start = UnixNanos(start - start % (60 * SECOND_NS));
         let schedule = Schedule::seeded(args.seed, start, &args.pace());
         let shop = Arc::new(Mutex::new(Shop::new(args.seed, start, &schedule)));
         let format = args.format.format();
