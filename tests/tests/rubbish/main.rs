@@ -29,6 +29,11 @@ const LIMIT: usize = 2 * MIB;
 const MEMORY_LIMIT: u64 = 512 << 20;
 const NOW_NS: u64 = 1_760_000_000_000_000_000;
 
+/// What it is, headers, body; HTTP and gRPC code.
+type Request<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<u8>, u16, i32);
+/// What it is, path, headers, body, gRPC code.
+type Call<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], Vec<u8>, i32);
+
 struct Site {
     server: Server,
     _folder: tempfile::TempDir,
@@ -105,7 +110,7 @@ fn broken_requests_over_http_are_refused_clearly() {
     let bomb = gzip(&vec![0; 64 * MIB]);
     assert!(bomb.len() < LIMIT / 8, "small as sent");
     let gzipped = ("content-encoding", "gzip");
-    let cases: Vec<(&str, Vec<(&str, &str)>, Vec<u8>, u16, i32)> = vec![
+    let cases: Vec<Request<'_>> = vec![
         ("truncated", vec![PROTOBUF], whole[..whole.len() - 7].to_vec(), 400, 3),
         ("noise", vec![PROTOBUF], noise.clone(), 400, 3),
         ("noise as JSON", vec![JSON], noise.clone(), 400, 3),
@@ -161,7 +166,7 @@ fn broken_calls_over_grpc_are_refused_clearly() {
         framed
     };
     let gzipped = [("grpc-encoding", "gzip")];
-    let calls: [(&str, &str, &[(&str, &str)], Vec<u8>, i32); 9] = [
+    let calls: [Call<'_>; 9] = [
         ("truncated", TRACES, &[], frame(&whole[..whole.len() - 7]).to_vec(), 3),
         ("noise", TRACES, &[], frame(&[0xff; 999]).to_vec(), 3),
         ("no frame", TRACES, &[], vec![0; 3], 3),

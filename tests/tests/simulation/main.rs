@@ -92,7 +92,7 @@ fn crashes_lose_nothing_acked_and_leave_no_trace() {
         sum.failed_appends += ordeal.failed_appends;
         sum.performed += ordeal.performed;
     }
-    println!("{} seeds: {incidents} incidents, {sum:?}", seeds().count());
+    eprintln!("{} seeds: {incidents} incidents, {sum:?}", seeds().count());
     assert!(seeds().count() < 10 || (incidents > 0 && sum.crashes > 0 && sum.torn > 0 && sum.failed_appends > 0 && sum.performed > 0));
 }
 
@@ -102,8 +102,8 @@ fn assert_settled_alike(what: &str, calm: &Seen, rough: &Seen) {
     assert!(left.len() > 1000, "{what}: {} settled rows are too few to prove anything", left.len());
     let differs = left.iter().filter(|(key, bits)| !right.get(*key).is_some_and(|right| seen::alike(bits, right))).map(|(key, _)| key);
     let more = right.keys().filter(|key| !left.contains_key(*key));
-    let told = |key: &&(UnixNanos, SeriesKey)| {
-        let names = right.get(*key).zip(left.get(*key)).map(|(right, left)| seen::differing(left, right));
+    let told = |key: &(UnixNanos, SeriesKey)| {
+        let names = right.get(key).zip(left.get(key)).map(|(right, left)| seen::differing(left, right));
         format!(
             "{} {:?}: {}",
             key.0,
@@ -111,7 +111,7 @@ fn assert_settled_alike(what: &str, calm: &Seen, rough: &Seen) {
             names.unwrap_or("missing".into())
         )
     };
-    let mut wrong: Vec<String> = differs.chain(more).map(|key| told(&key)).collect();
+    let mut wrong: Vec<String> = differs.chain(more).map(|key| told(key)).collect();
     let count = wrong.len();
     wrong.truncate(40);
     assert!(count == 0, "{what}: {count} of {} settled rows differ; {:?}\n  {}", left.len(), rough.counts, wrong.join("\n  "));
