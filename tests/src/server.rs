@@ -13,7 +13,8 @@ use std::{
 /// How long anything may take here before a test gives up: generous, because machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The `geophone` binary, built once if it is not: `$GEOPHONE_BIN`, else this profile's own.
+/// The `geophone` binary: `$GEOPHONE_BIN`, else this profile's own. `cargo test` at the root has built it
+/// already; where it is absent or older than a source, it is built here.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -22,14 +23,28 @@ pub fn binary() -> &'static Path {
         }
         let own = std::env::current_exe().expect("a running test has a path");
         let folder = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "geophone-service", "--bin", "geophone"]).current_dir(place::repository());
-        if folder.ends_with("release") {
-            build.arg("--release");
+        let binary = folder.join("geophone");
+        if !is_fresh(&binary) {
+            build(folder.ends_with("release"));
         }
-        assert!(build.status().expect("cargo can be started").success(), "the binary does not build");
-        folder.join("geophone")
+        binary
     })
+}
+
+/// Whether a file is younger than every source.
+fn is_fresh(binary: &Path) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    let Some(built) = changed(binary) else { return false };
+    place::rust_files().iter().filter_map(|path| changed(path)).all(|source| source < built)
+}
+
+fn build(is_release: bool) {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", "geophone-service", "--bin", "geophone"]).current_dir(place::repository());
+    if is_release {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo can be started").success(), "the binary does not build");
 }
 
 /// A running `geophone serve`. Killed when dropped.
