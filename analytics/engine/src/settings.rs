@@ -19,8 +19,6 @@ pub struct Settings {
     pub series_per_tenant_max: usize,
     /// Series per tenant, service and name at most.
     pub series_per_name_max: usize,
-    /// Parallel shards; the result does not depend on it.
-    pub shards: usize,
     /// What may be done.
     pub action_mode: ActionMode,
     /// When to do what.
@@ -36,7 +34,6 @@ impl Default for Settings {
             alerts_per_week: 5.0,
             series_per_tenant_max: 100_000,
             series_per_name_max: 2_000,
-            shards: 1,
             action_mode: ActionMode::DryRun,
             policies: Vec::new(),
         }

@@ -86,18 +86,6 @@ impl Seen {
     }
 }
 
-/// By how much calibrated scores may differ where the order of arrival did.
-const SCORE_SLACK: f32 = 0.15;
-
-/// Whether two rows are the same, their calibrated scores nearly.
-pub fn alike(left: &[u64], right: &[u64]) -> bool {
-    let score = feature_schema().width() + 1;
-    let number = |bits: &[u64]| bits.get(score).and_then(|bits| u32::try_from(*bits).ok()).map_or(f32::NAN, f32::from_bits);
-    let (a, b) = (number(left), number(right));
-    let close = (a - b).abs() <= SCORE_SLACK || (a.is_nan() && b.is_nan());
-    close && left.len() == right.len() && left.iter().zip(right).enumerate().all(|(at, (left, right))| at == score || left == right)
-}
-
 /// Names and values of what differs between two rows.
 pub fn differing(left: &[u64], right: &[u64]) -> String {
     let mut names = feature_schema().names;

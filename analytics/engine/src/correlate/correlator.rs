@@ -1,5 +1,4 @@
-//! Flags to anomalies to incidents, in log order. One per brain; the only place that links series of
-//! different shards.
+//! Flags to anomalies to incidents, in log order. One per brain; the only place that links series.
 
 use super::{
     aspect::Harm,

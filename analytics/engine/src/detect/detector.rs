@@ -379,7 +379,11 @@ impl DetectorSnapshot {
             kernel::fold(&mut self.settled, &self.ring, position, &traits);
             let slot = &self.ring.slots[position];
             self.season.learn(slot.start_ns, &self.settled.z_6, &self.settled.present);
-            for (row, its) in traits.iter().enumerate() {
+            // By key, so that the order in which series were first seen leaves no trace in the cohorts.
+            let mut order: Vec<usize> = (0..traits.len()).collect();
+            order.sort_unstable_by_key(|row| self.traits[*row].map(|entry| entry.key));
+            for row in order {
+                let its = traits[row];
                 if slot.raw[row].is_finite() {
                     self.calibration.learn(row, its.kind, slot.voices(row));
                 }
