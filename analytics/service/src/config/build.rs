@@ -197,7 +197,6 @@ impl Config {
             series_per_name_max: usize::try_from(self.detection.series_per_name_max).unwrap_or(usize::MAX),
             action_mode: self.action_mode,
             policies: self.policies.clone(),
-            ..Settings::default()
         }
     }
 }
