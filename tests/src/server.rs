@@ -40,9 +40,11 @@ fn is_fresh(binary: &Path) -> bool {
     sources.filter_map(|path| changed(&path)).all(|source| source < built)
 }
 
+/// By way of a test that needs the binary: features are then those of `cargo test`, and nothing heavy is
+/// built a second time with others.
 fn build(is_release: bool) {
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "geophone-service", "--bin", "geophone"]).current_dir(place::repository());
+    build.args(["test", "--quiet", "--no-run", "--test", "whole"]).current_dir(place::repository());
     if is_release {
         build.arg("--release");
     }

@@ -33,6 +33,10 @@ fn describe() {
     describe_counter!("geophone_log_appended_records_total", "Records appended to the log");
     describe_counter!("geophone_log_appended_bytes_total", "Bytes appended to the log");
     describe_histogram!("geophone_log_commit_seconds", "Time to append a group and flush it as configured");
+    describe_histogram!(
+        "geophone_action_delay_seconds",
+        "From the arrival of the record that made the brain decide to the start of the action"
+    );
     describe_gauge!("geophone_brain_behind_records", "Records of the log that the brain has not seen");
     describe_counter!("geophone_brain_rebuilds_total", "Times the brain panicked and was rebuilt from snapshot and log");
     describe_counter!("geophone_brain_skipped_records_total", "Records that the brain cannot take, kept in the quarantine folder");

@@ -144,6 +144,10 @@ impl Own {
 /// what follows a known law needs no forecast.
 pub(crate) const VOICES: usize = 3;
 
+/// Calibration may make the word of a share's law milder, but no more than this: a few errors of an hour
+/// ago must not hide that one call in five fails now.
+const LAW: f64 = 0.4;
+
 /// One window's voices: the model's raw score, `normal_level` of the largest deviation, mean of the sudden ones.
 pub(crate) type Voices = [f64; VOICES];
 
@@ -167,7 +171,9 @@ impl Reading {
                 if cohort <= place { cohort / place } else { 1.0 + (cohort - place) / stretch }
             })
             .sum();
-        sum / speaking as f64
+        let mean = sum / speaking as f64;
+        // What is far outside the law that a share follows is an event, whatever the cohort has lived through.
+        if kind == StatKind::Share { mean.max(LAW * voices[1]) } else { mean }
     }
 
     /// Adds series that came later.

@@ -3,21 +3,29 @@
 
 use crate::wiring::Submitter;
 use geophone_proto::{
-    RecordBody,
+    RecordBody, UnixNanos,
     action::{ActionRequest, Outcome},
-    seam::Effector,
+    seam::{Clock, Effector},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::sync::mpsc;
 
 /// Requests remembered, so that none is done twice.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// Does requests one after the other until the channel closes. `begun` and `ended` are what the log held
-/// at the start: (action id, is undo).
-pub fn run(mut requests: mpsc::Receiver<ActionRequest>, mut effector: impl Effector, submitter: &Submitter, past: Past) {
+/// A request, and what it waits for.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// What to do.
+    pub request: ActionRequest,
+    /// When the record arrived that made the brain decide so.
+    pub caused_at: UnixNanos,
+}
+
+/// Does requests one after the other until the channel closes. `past` is what the log held at the start.
+pub fn run(mut errands: mpsc::Receiver<Errand>, mut effector: impl Effector, submitter: &Submitter, past: Past, clock: &dyn Clock) {
     let mut known = past;
-    while let Some(request) = requests.blocking_recv() {
+    while let Some(Errand { request, caused_at }) = errands.blocking_recv() {
         let key = (request.action_id.clone(), request.is_undo);
         if known.ended.contains(&key) {
             continue;
@@ -35,6 +43,7 @@ pub fn run(mut requests: mpsc::Receiver<ActionRequest>, mut effector: impl Effec
                 tracing::error!(action = %request.action_id, "not done, because its beginning cannot be logged: {error}");
                 continue;
             }
+            metrics::histogram!("geophone_action_delay_seconds").record(seconds_between(caused_at, clock.now()));
             effector.perform(&request)
         };
         let word = if outcome.succeeded == Some(true) { "succeeded" } else { "failed" };
@@ -45,6 +54,10 @@ pub fn run(mut requests: mpsc::Receiver<ActionRequest>, mut effector: impl Effec
         }
         known.remember(key);
     }
+}
+
+fn seconds_between(from: UnixNanos, to: UnixNanos) -> f64 {
+    Duration::from_nanos(to.0.saturating_sub(from.0)).as_secs_f64()
 }
 
 /// What the log tells of requests before the start.

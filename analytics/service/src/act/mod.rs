@@ -8,4 +8,4 @@ mod errand;
 mod tests;
 
 pub use effector::LocalEffector;
-pub use errand::{Past, run};
+pub use errand::{Errand, Past, run};

@@ -1,6 +1,6 @@
 //! Programs that end, fail, hang; requests that were begun before a crash.
 
-use super::{LocalEffector, Past, run};
+use super::{Errand, LocalEffector, Past, run};
 use crate::{outgoing::Outgoing, wiring::Submitter};
 use geophone_proto::{
     RecordBody, Seq, UnixNanos,
@@ -71,9 +71,10 @@ fn logged(effector: impl Effector + 'static, past: Past, requests: Vec<ActionReq
         }
         outcomes
     });
-    requests.into_iter().for_each(|request| sender.blocking_send(request).expect("there is room"));
+    let errands = requests.into_iter().map(|request| Errand { request, caused_at: UnixNanos(0) });
+    errands.for_each(|errand| sender.blocking_send(errand).expect("there is room"));
     drop(sender);
-    run(receiver, effector, &submitter, past);
+    run(receiver, effector, &submitter, past, &Stopped);
     drop(submitter);
     log.join().expect("the log does not panic")
 }

@@ -4,9 +4,9 @@
 //! threads, alerts are read off the view.
 
 use super::{submit::Submitter, thinker::Memory};
-use crate::view::View;
+use crate::{act::Errand, view::View};
 use geophone_proto::{
-    Effect, RecordBody, Seq,
+    Effect, RecordBody, Seq, UnixNanos,
     action::{ActionRequest, ActionState, Outcome},
     stacks::StackRequest,
 };
@@ -23,8 +23,8 @@ const HANDED_ON_MAX: usize = 100_000;
 /// What the brain's thread hands on.
 #[derive(Debug)]
 pub enum Work {
-    /// Effects of one record.
-    Effects(Vec<Effect>),
+    /// Effects of one record, and when it arrived.
+    Effects(UnixNanos, Vec<Effect>),
     /// Everything that was in the log at the start has been stepped.
     CaughtUp,
     /// Everything up to here has been handed on: keep this.
@@ -42,7 +42,7 @@ pub struct Dispatcher {
     /// Shows.
     pub view: Arc<View>,
     /// Does.
-    pub actions: mpsc::Sender<ActionRequest>,
+    pub actions: mpsc::Sender<Errand>,
     /// Looks up stacks; none where there is no profiler.
     pub stacks: Option<mpsc::Sender<StackRequest>>,
     /// For outcomes that nobody else will report.
@@ -66,7 +66,7 @@ impl Dispatcher {
         let mut progress = Progress::default();
         while let Ok(work) = self.work.recv() {
             match work {
-                Work::Effects(effects) => effects.into_iter().for_each(|effect| self.hand_on(effect, &mut progress)),
+                Work::Effects(at, effects) => effects.into_iter().for_each(|effect| self.hand_on(at, effect, &mut progress)),
                 Work::CaughtUp => {
                     self.take_held(&mut progress);
                     progress.is_caught_up = true;
@@ -80,7 +80,7 @@ impl Dispatcher {
         }
     }
 
-    fn hand_on(&self, effect: Effect, progress: &mut Progress) {
+    fn hand_on(&self, at: UnixNanos, effect: Effect, progress: &mut Progress) {
         if !progress.is_caught_up
             && let Some(id) = versioned(&effect)
         {
@@ -93,7 +93,7 @@ impl Dispatcher {
                 if progress.handed_on.len() > HANDED_ON_MAX {
                     progress.handed_on.pop_first();
                 }
-                self.perform(request);
+                self.perform(at, request);
             }
             Effect::WantStacks(request) => self.want_stacks(request),
             Effect::Count { name, reason: "", by } => metrics::counter!(*name).increment(*by),
@@ -112,8 +112,8 @@ impl Dispatcher {
         std::mem::take(&mut progress.held).values().for_each(|effect| self.keep(effect));
     }
 
-    fn perform(&self, request: &ActionRequest) {
-        if let Err(error) = self.actions.try_send(request.clone()) {
+    fn perform(&self, caused_at: UnixNanos, request: &ActionRequest) {
+        if let Err(error) = self.actions.try_send(Errand { request: request.clone(), caused_at }) {
             metrics::counter!("geophone_actions_refused_total", "reason" => "queue_full").increment(1);
             tracing::error!(action = %request.action_id, "not done: {error}");
             self.report(request.action_id.clone(), request.is_undo, "not begun: too many actions wait");

@@ -10,6 +10,8 @@ mod service;
 mod site;
 mod submit;
 mod thinker;
+#[cfg(test)]
+mod thinker_tests;
 mod threads;
 mod upkeep;
 

@@ -2,12 +2,11 @@
 
 use super::{submit::Submitter, threads};
 use crate::{
-    act::{self, LocalEffector, Past},
+    act::{self, Errand, LocalEffector, Past},
     alerts::{self, Courier, Parts},
     config::Alerts,
     error::ServiceError,
 };
-use geophone_proto::action::ActionRequest;
 use std::{path::PathBuf, thread::JoinHandle};
 use tokio::sync::{mpsc, watch};
 
@@ -55,9 +54,9 @@ impl Couriers {
 pub fn start_actor(
     effector: LocalEffector,
     past: Past,
-    to_do: mpsc::Receiver<ActionRequest>,
+    to_do: mpsc::Receiver<Errand>,
     submitter: &Submitter,
 ) -> Result<JoinHandle<()>, ServiceError> {
-    let submitter = submitter.clone();
-    threads::plain("actor", move || act::run(to_do, effector, &submitter, past))
+    let (submitter, clock) = (submitter.clone(), effector.clock.clone());
+    threads::plain("actor", move || act::run(to_do, effector, &submitter, past, &*clock))
 }

@@ -11,7 +11,7 @@ use super::{
     threads, upkeep,
 };
 use crate::{
-    act::{LocalEffector, Past},
+    act::{self, LocalEffector, Past},
     alerts::{Board, Parts},
     api::{self, Answer, Rooms},
     config::{Alerts, Config},
@@ -24,7 +24,7 @@ use crate::{
 };
 use geophone_engine::Settings;
 use geophone_ingest::{Arrival, Listening, Pressure, Throttle};
-use geophone_proto::{action::ActionRequest, model::ModelCard, seam::Clock, stacks::StackRequest};
+use geophone_proto::{model::ModelCard, seam::Clock, stacks::StackRequest};
 use geophone_store::{Log, Store};
 use std::{
     net::SocketAddr,
@@ -77,7 +77,7 @@ pub(super) struct Stoppable<T> {
 }
 
 /// A thread that does what is asked of it, and the way to ask.
-type Errand<T> = (mpsc::Sender<T>, JoinHandle<()>);
+type Errands<T> = (mpsc::Sender<T>, JoinHandle<()>);
 
 /// The brain's end of the wiring.
 pub(super) struct Mind {
@@ -139,7 +139,7 @@ impl Site {
     pub fn dispatch(
         &self,
         work: Receiver<Work>,
-        actions: mpsc::Sender<ActionRequest>,
+        actions: mpsc::Sender<act::Errand>,
         stacks: Option<mpsc::Sender<StackRequest>>,
     ) -> Result<JoinHandle<()>, ServiceError> {
         let (store, log, view) = (self.store.clone(), self.log.clone(), self.view.clone());
@@ -148,7 +148,7 @@ impl Site {
     }
 
     /// Does what the brain decided, never twice: what the log tells of the past is read first.
-    pub fn act(&self, throttle: Throttle, memory: &Memory) -> Result<Errand<ActionRequest>, ServiceError> {
+    pub fn act(&self, throttle: Throttle, memory: &Memory) -> Result<Errands<act::Errand>, ServiceError> {
         let (actions, to_do) = mpsc::channel(ERRANDS);
         let mut past = Past::default();
         recovery::outcomes(&self.log, memory.next, &mut |outcome| past.see(outcome));
@@ -162,7 +162,7 @@ impl Site {
     }
 
     /// Stacks from a recorded session, where one is configured; the kernel's profiler joins here.
-    pub fn look_up_stacks(&self) -> Result<Option<Errand<StackRequest>>, ServiceError> {
+    pub fn look_up_stacks(&self) -> Result<Option<Errands<StackRequest>>, ServiceError> {
         let Some(path) = &self.config.profiler.recording else { return Ok(None) };
         let source = geophone_profiler_ebpf::ReplaySource::open(path).map_err(|error| ServiceError::room(error.class(), error))?;
         let (requests, to_answer) = mpsc::channel(ERRANDS);

@@ -133,7 +133,7 @@ impl Thinker {
         let brain = &mut stand.brain;
         match catch_unwind(AssertUnwindSafe(|| brain.step(seq, record))) {
             Ok(effects) => {
-                let work = Work::Effects(effects);
+                let work = Work::Effects(record.at, effects);
                 self.work.send(work).map_err(|_| ServiceError::Stopped("dispatcher"))
             }
             Err(_) => self.recover(stand, seq, record),
