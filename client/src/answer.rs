@@ -8,7 +8,8 @@ use bytes::Bytes;
 use geophone_proto::{
     Signal,
     otlp::collector::{
-        logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse, trace::v1::ExportTraceServiceResponse,
+        logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
+        profiles::v1development::ExportProfilesServiceResponse, trace::v1::ExportTraceServiceResponse,
     },
 };
 use http::{HeaderMap, StatusCode, header};
@@ -143,6 +144,10 @@ fn read_response(signal: Signal, items: u64, message: &Bytes) -> Option<Exported
             let response = ExportLogsServiceResponse::decode(message.clone()).ok()?;
             response.partial_success.map(|partial| (partial.rejected_log_records, partial.error_message))
         }
+        Signal::Profiles => {
+            let response = ExportProfilesServiceResponse::decode(message.clone()).ok()?;
+            response.partial_success.map(|partial| (partial.rejected_profiles, partial.error_message))
+        }
     };
     let (rejected, message) = partial.unwrap_or_default();
     Some(Exported::of(items, u64::try_from(rejected).unwrap_or(0), message))
@@ -155,6 +160,7 @@ fn read_json(signal: Signal, items: u64, body: &Bytes) -> Option<Exported> {
         Signal::Traces => "rejectedSpans",
         Signal::Metrics => "rejectedDataPoints",
         Signal::Logs => "rejectedLogRecords",
+        Signal::Profiles => "rejectedProfiles",
     };
     let rejected = partial.and_then(|partial| partial.get(field));
     let rejected = rejected.and_then(|count| count.as_u64().or_else(|| count.as_str()?.parse().ok())).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! OTLP/JSON of a request, as the specification asks: camelCase keys, ids in hex, enums as numbers,
 //! 64-bit integers as text. Unset fields are left out.
 
-use crate::request::ExportRequest;
+use crate::{profile_json, request::ExportRequest};
 use geophone_proto::otlp::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any},
     logs::v1::LogRecord,
@@ -45,6 +45,7 @@ pub fn to_json(request: &ExportRequest) -> Value {
             });
             groups("resourceLogs", each.collect())
         }
+        ExportRequest::Profiles(request) => profile_json::request(request),
     }
 }
 
@@ -79,7 +80,7 @@ impl Object {
     }
 }
 
-fn in_resource(resource: Option<&Resource>, schema_url: &str, name: &str, scopes: Vec<Value>) -> Value {
+pub(crate) fn in_resource(resource: Option<&Resource>, schema_url: &str, name: &str, scopes: Vec<Value>) -> Value {
     let shown = resource.map_or(Value::Null, |resource| {
         let mut object = Object::default();
         object.put("attributes", attributes(&resource.attributes));
@@ -88,7 +89,13 @@ fn in_resource(resource: Option<&Resource>, schema_url: &str, name: &str, scopes
     Object::default().put("resource", shown).put(name, scopes.into()).put("schemaUrl", schema_url.into()).done()
 }
 
-fn in_scope<T>(scope: Option<&InstrumentationScope>, schema_url: &str, name: &str, items: &[T], one: impl Fn(&T) -> Value) -> Value {
+pub(crate) fn in_scope<T>(
+    scope: Option<&InstrumentationScope>,
+    schema_url: &str,
+    name: &str,
+    items: &[T],
+    one: impl Fn(&T) -> Value,
+) -> Value {
     let shown = scope.map_or(Value::Null, |scope| {
         let mut object = Object::default();
         object.put("name", scope.name.as_str().into()).put("version", scope.version.as_str().into());
@@ -266,7 +273,7 @@ fn attributes(all: &[KeyValue]) -> Value {
     all.iter().map(one).collect::<Vec<_>>().into()
 }
 
-fn any(value: &AnyValue) -> Value {
+pub(crate) fn any(value: &AnyValue) -> Value {
     match &value.value {
         None => json!({}),
         Some(Any::StringValue(text)) => json!({ "stringValue": text }),
@@ -281,13 +288,13 @@ fn any(value: &AnyValue) -> Value {
     }
 }
 
-fn hex(bytes: &[u8]) -> Value {
+pub(crate) fn hex(bytes: &[u8]) -> Value {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)]));
     Value::String(digits.collect())
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

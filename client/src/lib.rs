@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod error;
 pub mod json;
+mod profile_json;
 mod queue;
 pub mod request;
 mod retry;

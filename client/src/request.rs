@@ -4,7 +4,10 @@ use bytes::Bytes;
 use geophone_proto::{
     Signal,
     otlp::{
-        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+        collector::{
+            logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+            profiles::v1development::ExportProfilesServiceRequest, trace::v1::ExportTraceServiceRequest,
+        },
         metrics::v1::metric::Data,
     },
 };
@@ -19,6 +22,8 @@ pub enum ExportRequest {
     Metrics(ExportMetricsServiceRequest),
     /// Log records.
     Logs(ExportLogsServiceRequest),
+    /// Profiles.
+    Profiles(ExportProfilesServiceRequest),
 }
 
 impl ExportRequest {
@@ -28,10 +33,11 @@ impl ExportRequest {
             Self::Traces(_) => Signal::Traces,
             Self::Metrics(_) => Signal::Metrics,
             Self::Logs(_) => Signal::Logs,
+            Self::Profiles(_) => Signal::Profiles,
         }
     }
 
-    /// Number of spans, data points or log records.
+    /// Number of spans, data points, log records or profiles.
     pub fn items(&self) -> u64 {
         let count = match self {
             Self::Traces(request) => {
@@ -44,6 +50,9 @@ impl ExportRequest {
             Self::Logs(request) => {
                 request.resource_logs.iter().flat_map(|resource| &resource.scope_logs).map(|scope| scope.log_records.len()).sum()
             }
+            Self::Profiles(request) => {
+                request.resource_profiles.iter().flat_map(|resource| &resource.scope_profiles).map(|scope| scope.profiles.len()).sum()
+            }
         };
         count as u64
     }
@@ -54,6 +63,7 @@ impl ExportRequest {
             Signal::Traces => ExportTraceServiceRequest::decode(wire).map(Self::Traces),
             Signal::Metrics => ExportMetricsServiceRequest::decode(wire).map(Self::Metrics),
             Signal::Logs => ExportLogsServiceRequest::decode(wire).map(Self::Logs),
+            Signal::Profiles => ExportProfilesServiceRequest::decode(wire).map(Self::Profiles),
         }
     }
 
@@ -63,6 +73,7 @@ impl ExportRequest {
             Self::Traces(request) => request.encode_to_vec(),
             Self::Metrics(request) => request.encode_to_vec(),
             Self::Logs(request) => request.encode_to_vec(),
+            Self::Profiles(request) => request.encode_to_vec(),
         }
         .into()
     }

@@ -11,6 +11,7 @@ pub(crate) const fn grpc_path(signal: Signal) -> &'static str {
         Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
         Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Profiles => "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
     }
 }
 
@@ -20,6 +21,7 @@ pub(crate) const fn http_path(signal: Signal) -> &'static str {
         Signal::Traces => "/v1/traces",
         Signal::Metrics => "/v1/metrics",
         Signal::Logs => "/v1/logs",
+        Signal::Profiles => "/v1development/profiles",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{json::JsonError, walk::WalkError};
 use geophone_proto::Class;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// A failure of this room.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,14 @@ pub enum IngestError {
         address: SocketAddr,
         /// Why.
         source: std::io::Error,
+    },
+    /// A certificate, its key or those who vouch for clients cannot be used.
+    #[error("cannot use `{path}`: {why}; name PEM files that fit together")]
+    Certificate {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// A request that cannot be walked.
     #[error(transparent)]
@@ -27,7 +35,7 @@ impl IngestError {
     /// What it asks of the caller.
     pub const fn class(&self) -> Class {
         match self {
-            Self::Listen { .. } => Class::Config,
+            Self::Listen { .. } | Self::Certificate { .. } => Class::Config,
             Self::Walk(error) => error.class(),
             Self::Json(error) => error.class(),
         }

@@ -1,7 +1,7 @@
 //! One request's telemetry as columns: what hop 2 makes and every later hop reads.
 
 use crate::{
-    columns::{Logs, Points, Resources, Scopes, Spans},
+    columns::{Logs, Points, Resources, Samples, Scopes, Spans},
     ids::Tenant,
     signal::Signal,
     time::UnixNanos,
@@ -31,6 +31,8 @@ pub enum Columns {
     Metrics(Points),
     /// Log records.
     Logs(Logs),
+    /// Samples of profiles.
+    Profiles(Samples),
 }
 
 impl Batch {
@@ -40,15 +42,17 @@ impl Batch {
             Columns::Traces(_) => Signal::Traces,
             Columns::Metrics(_) => Signal::Metrics,
             Columns::Logs(_) => Signal::Logs,
+            Columns::Profiles(_) => Signal::Profiles,
         }
     }
 
-    /// Number of spans, data points or log records.
+    /// Number of spans, data points, log records or samples.
     pub fn len(&self) -> usize {
         match &self.columns {
             Columns::Traces(rows) => rows.len(),
             Columns::Metrics(rows) => rows.len(),
             Columns::Logs(rows) => rows.len(),
+            Columns::Profiles(rows) => rows.len(),
         }
     }
 

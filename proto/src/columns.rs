@@ -1,8 +1,8 @@
 //! The Arrow schemas of a batch: one list per table gives schema, check and typed access.
 
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, ListArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
-    UInt64Array,
+    Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, UInt8Array,
+    UInt32Array, UInt64Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use std::sync::{Arc, LazyLock};
@@ -194,6 +194,38 @@ columns! {
         /// Span id, zeros if none.
         span_id: FixedSizeBinaryArray = DataType::FixedSizeBinary(8),
         /// `attributes::Encoded`.
+        attributes: BinaryArray = DataType::Binary,
+    }
+}
+
+columns! {
+    /// One row per accepted sample of a profile.
+    Samples {
+        /// Row of `Resources`.
+        resource: UInt32Array = DataType::UInt32,
+        /// Row of `Scopes`.
+        scope: UInt32Array = DataType::UInt32,
+        /// The profile's id: 16 bytes, or empty.
+        profile_id: BinaryArray = DataType::Binary,
+        /// Time of the sample's first observation, else the profile's start.
+        time_ns: UInt64Array = DataType::UInt64,
+        /// What the profile covers.
+        duration_ns: UInt64Array = DataType::UInt64,
+        /// What was sampled: `cpu`, `off_cpu`, `alloc_space`, ...
+        sample_type: StringArray = DataType::Utf8,
+        /// Unit of the values.
+        unit: StringArray = DataType::Utf8,
+        /// Sum of the sample's values; number of observations where it has none.
+        value: Int64Array = DataType::Int64,
+        /// Number of observations.
+        count: UInt64Array = DataType::UInt64,
+        /// Folded: `outermost;...;innermost`; empty if unknown.
+        stack: StringArray = DataType::Utf8,
+        /// Trace that it was observed in, zeros if none.
+        trace_id: FixedSizeBinaryArray = DataType::FixedSizeBinary(16),
+        /// Span that it was observed in, zeros if none.
+        span_id: FixedSizeBinaryArray = DataType::FixedSizeBinary(8),
+        /// `attributes::Encoded`, of the profile and the sample.
         attributes: BinaryArray = DataType::Binary,
     }
 }

@@ -101,7 +101,9 @@ impl Brain {
             mind.correlator.swapped(mind.now, &asked);
         }
         let detector = Detector::restore(snapshot.detector, model);
-        Ok(Self { settings, observer: snapshot.observer, detector, mind, offered: Vec::new() })
+        let mut observer = snapshot.observer;
+        observer.set_budgets(&settings);
+        Ok(Self { settings, observer, detector, mind, offered: Vec::new() })
     }
 
     /// Everything but settings and model, as bytes.

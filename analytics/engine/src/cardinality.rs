@@ -49,6 +49,9 @@ pub struct Registry {
     overflows: Vec<Overflow>,
     fresh: Vec<(SeriesIndex, Series, StatKind)>,
     gone: Vec<SeriesIndex>,
+    /// Budgets of single tenants; from the settings, hence in no snapshot.
+    #[serde(skip)]
+    budgets: FixedMap<u128, usize>,
 }
 
 /// Who asks for series.
@@ -78,10 +81,18 @@ impl Registry {
         Self { tenant_max, group_max, ..Self::default() }
     }
 
+    /// Gives single tenants a budget of their own; series that exist stay.
+    pub fn set_budgets(&mut self, budgets: &BTreeMap<Tenant, usize>) {
+        let key = |tenant: &Tenant| Owner { tenant, service: "", group: "" }.tenant_key();
+        self.budgets = budgets.iter().map(|(tenant, budget)| (key(tenant), *budget)).collect();
+    }
+
     /// Whether `count` more series of this owner may exist; `varying` are the attribute values that
     /// would tell them apart. A refusal is remembered once, with the offending attribute.
     pub fn admit(&mut self, owner: Owner<'_>, count: usize, varying: &[(&str, &str)], at: UnixNanos) -> bool {
-        let tenant = *self.tenants.get(&owner.tenant_key()).unwrap_or(&0);
+        let tenant_key = owner.tenant_key();
+        let tenant = *self.tenants.get(&tenant_key).unwrap_or(&0);
+        let tenant_max = *self.budgets.get(&tenant_key).unwrap_or(&self.tenant_max);
         let group = self.groups.entry(owner.group_key()).or_default();
         if group.values.values().map(FixedSet::len).sum::<usize>() < 4 * self.group_max {
             for (key, value) in varying {
@@ -93,7 +104,7 @@ impl Registry {
                 }
             }
         }
-        if tenant + count <= self.tenant_max && group.series + count <= self.group_max {
+        if tenant + count <= tenant_max && group.series + count <= self.group_max {
             return true;
         }
         if !std::mem::replace(&mut group.overflowed, true) && self.overflows.len() < 1000 {
@@ -178,6 +189,20 @@ mod tests {
         registry.release(owner, 0, 3);
         assert!(registry.admit(owner, 1, &[], at));
         assert_eq!(registry.take_gone(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_tenant_with_a_budget_of_its_own_is_held_to_it_alone() {
+        let [small, other] = ["small", "other"].map(|name| Tenant(name.into()));
+        let mut registry = Registry::new(10, 10);
+        registry.set_budgets(&BTreeMap::from([(small.clone(), 2)]));
+        let mut room = |tenant: &Tenant| {
+            let owner = Owner { tenant, service: "cart", group: "spans" };
+            let admit =
+                |n| registry.admit(owner, 1, &[], UnixNanos(7)) && registry.number(owner, [(series(n), StatKind::Level)]) < u32::MAX;
+            (0..20).map(admit).filter(|admitted| *admitted).count()
+        };
+        assert_eq!((room(&small), room(&other)), (2, 10));
     }
 
     fn series(n: usize) -> Series {

@@ -1,8 +1,8 @@
 //! What the operator may set, already checked. Made by the roof from its configuration.
 
-use geophone_proto::{action::Operation, incident::Severity};
+use geophone_proto::{action::Operation, ids::Tenant, incident::Severity};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Everything the brain is told before it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub alerts_per_week: f64,
     /// Series per tenant at most.
     pub series_per_tenant_max: usize,
+    /// The same for tenants that have a budget of their own.
+    pub series_of_tenant: BTreeMap<Tenant, usize>,
     /// Series per tenant, service and name at most.
     pub series_per_name_max: usize,
     /// What may be done.
@@ -33,6 +35,7 @@ impl Default for Settings {
             allowed_lateness: Duration::from_secs(60),
             alerts_per_week: 5.0,
             series_per_tenant_max: 100_000,
+            series_of_tenant: BTreeMap::new(),
             series_per_name_max: 2_000,
             action_mode: ActionMode::DryRun,
             policies: Vec::new(),

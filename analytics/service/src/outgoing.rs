@@ -8,7 +8,12 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use std::{collections::BTreeMap, time::Duration};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 /// Longer answers are cut off as an error.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -36,6 +41,20 @@ impl Default for Outgoing {
 }
 
 impl Outgoing {
+    /// Trusts whom a PEM file names instead of the public authorities.
+    pub fn trusting(path: &Path) -> Result<Self, String> {
+        let failed = |error: String| format!("`{}`: {error}; name a PEM file with certificates", path.display());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
+            let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+            roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
+        let config = builder.map_err(|error| failed(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
+    }
+
     /// Sends one request; the error is one sentence that names the URL.
     #[allow(clippy::too_many_arguments, reason = "the five parts of a request, and nothing else")]
     pub async fn send(

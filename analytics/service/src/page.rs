@@ -26,6 +26,7 @@ const ADDRESSES: &[&str] = &[
     "/actions",
     "/models",
     "/topology",
+    "/traffic",
     "/query",
 ];
 
@@ -46,6 +47,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     ("live.js", JS, include_bytes!("../ui/live.js")),
     ("overview.js", JS, include_bytes!("../ui/overview.js")),
     ("services.js", JS, include_bytes!("../ui/services.js")),
+    ("traffic.js", JS, include_bytes!("../ui/traffic.js")),
     ("workbench.js", JS, include_bytes!("../ui/workbench.js")),
     ("style.css", CSS, include_bytes!("../ui/style.css")),
     ("icon.svg", SVG, include_bytes!("../ui/icon.svg")),

@@ -1,11 +1,15 @@
 //! Our own counters as Prometheus text, and what they mean.
 
+use geophone_ingest::Access;
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Set once: the `metrics` facade takes one recorder per process.
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Whose turn it is to look.
+static LOOK: Mutex<()> = Mutex::new(());
 
 /// Bounds for durations, in seconds.
 const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -24,11 +28,29 @@ pub fn recorder() -> &'static PrometheusHandle {
     })
 }
 
+/// The text of `/metrics`. One look at a time, so that what it shows of each tenant's requests is how they
+/// stood at one moment.
+pub fn render(recorder: &PrometheusHandle, access: &Access) -> String {
+    let _turn = LOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    access.publish();
+    recorder.render()
+}
+
 fn describe() {
     describe_counter!("geophone_received_items_total", "Spans, data points and log records received");
     describe_counter!("geophone_acked_items_total", "Of these, in the log and acknowledged");
     describe_counter!("geophone_refused_items_total", "Of these, not taken; the sender was told to come again");
     describe_counter!("geophone_dropped_items_total", "Of these, refused for good, by reason");
+    describe_gauge!("geophone_open_items", "Of these, neither acknowledged nor refused yet");
+    describe_counter!("geophone_received_requests_total", "Requests received, by signal, transport and tenant");
+    describe_counter!("geophone_acked_requests_total", "Of these, answered with success");
+    describe_counter!("geophone_refused_requests_total", "Of these, refused, by reason");
+    describe_gauge!("geophone_open_requests", "Of these, not answered yet");
+    describe_counter!("geophone_request_packed_bytes_total", "Bytes of requests as sent");
+    describe_counter!("geophone_request_bytes_total", "The same unpacked");
+    describe_counter!("geophone_refused_connections_total", "Connections closed at once, by reason");
+    describe_counter!("geophone_tls_reloads_total", "Changed certificates, by whether they could be used");
+    describe_gauge!("geophone_brain_lag_seconds", "How far the brain is behind the newest record of the log");
     describe_counter!("geophone_commit_failures_total", "Groups that could not be appended to the log");
     describe_counter!("geophone_log_appended_records_total", "Records appended to the log");
     describe_counter!("geophone_log_appended_bytes_total", "Bytes appended to the log");

@@ -15,6 +15,7 @@ function search(parameters) {
 }
 
 export const status = () => ask("/status");
+export const traffic = () => ask("/traffic");
 export const topology = () => ask("/topology");
 export const incidents = (filter) => ask(`/incidents${search(filter)}`);
 export const incident = (id) => ask(`/incidents/${encodeURIComponent(id)}`);

@@ -7,6 +7,7 @@ import { overview } from "./overview.js";
 import { incidentList, incidentPage } from "./incidents.js";
 import { anomalyList, anomalyPage } from "./anomalies.js";
 import { seriesPage, services } from "./services.js";
+import { traffic } from "./traffic.js";
 import { actions, models, sql } from "./workbench.js";
 
 const main = document.getElementById("main");
@@ -20,6 +21,7 @@ const routes = [
   [/^\/series\/([^/]+)$/, seriesPage, "Series"],
   [/^\/actions$/, actions, "Actions"],
   [/^\/models$/, models, "Models"],
+  [/^\/traffic$/, traffic, "Traffic"],
   [/^\/query$/, sql, "SQL"],
 ];
 

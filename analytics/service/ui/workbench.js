@@ -82,7 +82,7 @@ export async function sql({ filter, go }) {
   input.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } });
   const answer = filter.sql
     ? await api.query(filter.sql).then(answerTable, (error) => h("p", { class: "error" }, error.message))
-    : empty("Tables: spans, metric_points, logs, features, scores, anomalies, incidents, actions. ", h("code", {}, "SHOW COLUMNS FROM spans"), " lists the columns of one.");
+    : empty("Tables: spans, metric_points, logs, profiles, features, scores, anomalies, incidents, actions. ", h("code", {}, "SHOW COLUMNS FROM spans"), " lists the columns of one.");
   return {
     interest: [],
     title: "SQL",

@@ -6,7 +6,7 @@ use arrow_array::{
 };
 use geophone_proto::{
     Batch, Columns, Record, RecordBody, Signal, Tenant, Transport, UnixNanos, attributes,
-    columns::{Logs, Points, Resources, Scopes, Spans},
+    columns::{Logs, Points, Resources, Samples, Scopes, Spans},
     feature::FeatureSchema,
     otlp::{
         collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -171,6 +171,7 @@ pub(crate) fn decoder() -> DecodeExport {
             Signal::Traces => decode_spans(&export.wire),
             Signal::Logs => decode_logs(&export.wire),
             Signal::Metrics => decode_points(&export.wire),
+            Signal::Profiles => (Vec::new(), Columns::Profiles(Samples::empty())),
         };
         let services: Vec<&str> = resources.iter().map(service_of).collect();
         let n = resources.len();

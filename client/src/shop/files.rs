@@ -119,6 +119,7 @@ impl Recorder {
             Signal::Traces => 0,
             Signal::Metrics => 1,
             Signal::Logs => 2,
+            Signal::Profiles => return Err(failed(Path::new("profiles"), io::Error::other("the shop makes none"))),
         }];
         let written = if self.format.is_json() {
             let mut line = to_json(&sent.request).to_string();

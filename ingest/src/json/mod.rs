@@ -8,6 +8,5 @@ mod tests;
 mod text;
 mod transcode;
 
-#[cfg(test)]
 pub(crate) use text::from_base64;
 pub use transcode::{JsonError, json_to_wire};

@@ -30,6 +30,7 @@ pub fn json_to_wire(signal: Signal, json: &[u8]) -> Result<Bytes, JsonError> {
         Signal::Traces => &schema::TRACES,
         Signal::Metrics => &schema::METRICS,
         Signal::Logs => &schema::LOGS,
+        Signal::Profiles => &schema::PROFILES,
     };
     let mut out = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);

@@ -5,9 +5,11 @@ use super::{
     reception::{Reception, over_budget},
     refusal::Refusal,
 };
+use crate::access::Account;
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
+use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 /// A body of unknown length starts with this share of the budget; more as it comes.
@@ -19,6 +21,7 @@ const COPIED_BYTES_MAX: usize = 32 << 10;
 /// Bytes read so far, of a body or of a gRPC stream.
 pub(crate) struct Intake<'r> {
     reception: &'r Reception,
+    account: Arc<Account>,
     pub(crate) permit: Permit,
     pieces: Pieces,
     deadline: Instant,
@@ -32,9 +35,15 @@ enum Pieces {
 
 impl<'r> Intake<'r> {
     /// Takes a share of the budget before anything is read.
-    pub(crate) fn open(reception: &'r Reception, share_bytes: usize) -> Result<Self, Refusal> {
-        let permit = reception.budget.permit(share_bytes).map_err(|over| over_budget(over, &reception.pressure))?;
-        Ok(Self { reception, permit, pieces: Pieces::One(Bytes::new()), deadline: Instant::now() + reception.patience.whole_body })
+    pub(crate) fn open(reception: &'r Reception, account: &Arc<Account>, share_bytes: usize) -> Result<Self, Refusal> {
+        let permit = reception.permit(account, share_bytes)?;
+        Ok(Self {
+            reception,
+            account: Arc::clone(account),
+            permit,
+            pieces: Pieces::One(Bytes::new()),
+            deadline: Instant::now() + reception.patience.whole_body,
+        })
     }
 
     /// Bytes read so far.
@@ -88,8 +97,7 @@ impl<'r> Intake<'r> {
     /// much and sends slowly must not keep others out.
     pub(crate) fn foresee(&self, bytes: usize) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.permit.bytes());
-        let fits = self.reception.budget.permit(more).map(drop);
-        fits.map_err(|over| over_budget(over, &self.reception.pressure))
+        self.reception.permit(&self.account, more).map(drop)
     }
 
     /// Takes a larger share of the budget.

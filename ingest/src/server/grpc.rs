@@ -2,18 +2,23 @@
 
 use super::{
     body::{FIRST_SHARE_BYTES, Intake},
-    http::count_refusal,
+    budget::Permit,
     packing::{ACCEPTED, Packing},
     reception::{Envelope, Reception},
-    refusal::{Code, Refusal},
+    refusal::{Code, Refusal, UNAUTHENTICATED},
     reply::Reply,
     status,
+    tally::Guest,
 };
+use crate::access::{Access, Account, Place};
 use bytes::{BufMut, Bytes, BytesMut};
 use geophone_proto::{Signal, Transport};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+};
 use http_body::Body;
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 /// Flag of compression and four bytes of length stand before each message.
 const PREFIX_BYTES: usize = 5;
@@ -34,13 +39,6 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     rest.is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';' | b' ')))
 }
 
-/// What a client that speaks no gRPC gets on the gRPC port.
-pub(crate) fn not_grpc() -> Response<Reply> {
-    let mut response = Response::new(Reply::default());
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
-}
-
 impl Reception {
     /// Answers one call; never fails, every refusal is an answer.
     pub(crate) async fn grpc<B>(&self, request: Request<B>) -> Response<Reply>
@@ -49,45 +47,89 @@ impl Reception {
         B::Error: std::fmt::Display,
     {
         let (head, mut body) = request.into_parts();
-        let work = self.grpc_call(&head, &mut body);
-        let result = match head.headers.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?)) {
-            None => work.await,
-            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(Refusal::deadline())),
+        let limit = head.headers.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
+        let called = call(&head);
+        // Whether we are well may be asked by anybody, and is no telemetry.
+        if called == Ok(Call::HealthCheck) {
+            let answer = within(limit, self.health(&head, &mut body)).await;
+            return answer.map_or_else(|refusal| refused(&refusal), |message| success(&message));
+        }
+        let signal = if let Ok(Call::Export(signal)) = called { Some(signal) } else { None };
+        let (guest, welcome) = self.welcome(Place { signal, transport: Transport::Grpc }, &head.headers);
+        let work = async {
+            welcome?;
+            called?;
+            self.grpc_export(&guest, &head, &mut body).await
         };
-        match result {
-            Ok(message) => success(&message),
+        match within(limit, work).await {
+            Ok(message) => {
+                guest.acked();
+                success(&message)
+            }
             Err(refusal) => {
-                count_refusal(Transport::Grpc, &refusal);
+                guest.refused(&refusal);
                 refused(&refusal)
             }
         }
     }
 
-    async fn grpc_call<B>(&self, head: &http::request::Parts, body: &mut B) -> Result<Bytes, Refusal>
+    /// What a client that speaks no gRPC gets on the gRPC port.
+    pub(crate) fn not_grpc(&self) -> Response<Reply> {
+        let refusal = Refusal::new(Code::Unimplemented, StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_grpc", "only gRPC is spoken here");
+        self.stranger(Place { signal: None, transport: Transport::Grpc }).refused(&refusal);
+        let mut response = Response::new(Reply::default());
+        *response.status_mut() = refusal.http;
+        response
+    }
+
+    async fn grpc_export<B>(&self, guest: &Guest, head: &http::request::Parts, body: &mut B) -> Result<Bytes, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let call = call(head)?;
+        let (packing, message, permit) = self.message(&guest.account, head, body).await?;
+        let Some(signal) = guest.place.signal else { return Err(unimplemented("unknown_path", "this method takes no telemetry")) };
+        let envelope = Envelope { signal, packing, is_json: false };
+        Ok(status::response_to_wire(&self.take(guest, envelope, (message, permit)).await?))
+    }
+
+    async fn health<B>(&self, head: &http::request::Parts, body: &mut B) -> Result<Bytes, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let (packing, message, mut permit) = self.message(&self.access.strangers(), head, body).await?;
+        health(&packing.unpack(message, self.request_bytes_max, &mut permit, &self.pressure)?)
+    }
+
+    /// The one message of a call, still packed.
+    async fn message<B>(
+        &self,
+        account: &Arc<Account>,
+        head: &http::request::Parts,
+        body: &mut B,
+    ) -> Result<(Packing, Bytes, Permit), Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
         let name = head.headers.get("grpc-encoding").map_or(Ok(""), HeaderValue::to_str).unwrap_or("?");
         let Some(packing) = Packing::from_name(name) else {
             let message = format!("encoding `{name}` is not supported, use one of {ACCEPTED}");
             return Err(unimplemented("content_encoding", message));
         };
-        let mut intake = Intake::open(self, FIRST_SHARE_BYTES.min(self.request_bytes_max))?;
+        let mut intake = Intake::open(self, account, FIRST_SHARE_BYTES.min(self.request_bytes_max))?;
         let packing = read_message(&mut intake, body, packing, self.request_bytes_max).await?;
-        let (bytes, mut permit) = intake.finish();
-        let message = bytes.slice(PREFIX_BYTES..);
-        match call {
-            Call::Export(signal) => {
-                let envelope = Envelope { signal, transport: Transport::Grpc, packing, is_json: false };
-                Ok(status::response_to_wire(&self.take(envelope, message, permit).await?))
-            }
-            Call::HealthCheck => {
-                let message = packing.unpack(message, self.request_bytes_max, &mut permit, &self.pressure)?;
-                health(&message)
-            }
-        }
+        let (bytes, permit) = intake.finish();
+        Ok((packing, bytes.slice(PREFIX_BYTES..), permit))
+    }
+}
+
+/// Ends the work when the caller's own deadline has passed.
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    match limit {
+        None => work.await,
+        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(Refusal::deadline())),
     }
 }
 
@@ -143,6 +185,7 @@ fn call(head: &http::request::Parts) -> Result<Call, Refusal> {
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => Ok(Call::Export(Signal::Traces)),
         "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Ok(Call::Export(Signal::Metrics)),
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Ok(Call::Export(Signal::Logs)),
+        "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export" => Ok(Call::Export(Signal::Profiles)),
         "/grpc.health.v1.Health/Check" => Ok(Call::HealthCheck),
         other => Err(unimplemented("unknown_path", format!("method `{other}` is unknown"))),
     }
@@ -162,6 +205,7 @@ fn health(message: &[u8]) -> Result<Bytes, Refusal> {
         b"opentelemetry.proto.collector.trace.v1.TraceService",
         b"opentelemetry.proto.collector.metrics.v1.MetricsService",
         b"opentelemetry.proto.collector.logs.v1.LogsService",
+        b"opentelemetry.proto.collector.profiles.v1development.ProfilesService",
     ];
     if known.contains(&service) {
         Ok(Bytes::from_static(SERVING))
@@ -210,6 +254,9 @@ fn refused(refusal: &Refusal) -> Response<Reply> {
     headers.insert("grpc-message", HeaderValue::from_str(&percent(&refusal.message)).expect("percent-encoded"));
     let details = base64(&status::to_wire(refusal));
     headers.insert("grpc-status-details-bin", HeaderValue::from_str(&details).expect("base64"));
+    if refusal.reason == UNAUTHENTICATED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(Access::CHALLENGE));
+    }
     response
 }
 

@@ -4,20 +4,24 @@ use super::{
     body::{FIRST_SHARE_BYTES, Intake},
     packing::{ACCEPTED, Packing},
     reception::{Envelope, Reception},
-    refusal::{Code, Refusal},
+    refusal::{Code, Refusal, UNAUTHENTICATED},
     reply::Reply,
-    status, tasks,
+    status::{self, Remarks},
+    tally::Guest,
+    tasks,
 };
-use crate::walk::Rejected;
+use crate::access::{Access, Place};
 use bytes::Bytes;
 use geophone_proto::{Signal, Transport};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body::Body;
 
 const PROTOBUF: &str = "application/x-protobuf";
+/// So much of a refused body is listened to on HTTP/2, where resetting the stream ends it for good.
+const LINGER_BYTES_MAX: usize = 1 << 20;
 const JSON: &str = "application/json";
 
 impl Reception {
@@ -29,21 +33,31 @@ impl Reception {
     {
         let (head, mut body) = request.into_parts();
         let is_json = content_type(&head.headers) == Some(JSON);
-        match self.http_export(&head, &mut body).await {
-            Ok((signal, rejected)) => success(signal, is_json, &rejected),
+        let place = Place { signal: signal_of(head.uri.path()), transport: Transport::Http };
+        let (guest, welcome) = self.welcome(place, &head.headers);
+        let done = match welcome {
+            Ok(()) => self.http_export(&guest, &head, &mut body).await,
+            Err(refusal) => Err(refusal),
+        };
+        match done {
+            Ok((signal, remarks)) => {
+                guest.acked();
+                success(signal, is_json, &remarks)
+            }
             Err(refusal) => {
                 // Who asks before sending must not be told to go on.
                 let asks_first = head.headers.contains_key(EXPECT);
-                if head.version < Version::HTTP_2 && !body.is_end_stream() && !asks_first {
-                    tasks::linger(body);
+                if !body.is_end_stream() && !asks_first {
+                    let bytes_max = if head.version < Version::HTTP_2 { usize::MAX } else { LINGER_BYTES_MAX };
+                    tasks::linger(body, bytes_max);
                 }
-                count_refusal(Transport::Http, &refusal);
+                guest.refused(&refusal);
                 refused(is_json, &refusal)
             }
         }
     }
 
-    async fn http_export<B>(&self, head: &http::request::Parts, body: &mut B) -> Result<(Signal, Vec<Rejected>), Refusal>
+    async fn http_export<B>(&self, guest: &Guest, head: &http::request::Parts, body: &mut B) -> Result<(Signal, Remarks), Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -55,24 +69,29 @@ impl Reception {
             Some(Some(length)) if length <= bytes_max => length,
             Some(_) => return Err(Refusal::too_large(bytes_max)),
         };
-        let mut intake = Intake::open(self, announced.min(FIRST_SHARE_BYTES))?;
+        let mut intake = Intake::open(self, &guest.account, announced.min(FIRST_SHARE_BYTES))?;
         intake.foresee(announced)?;
         while intake.piece(body, bytes_max).await? {}
-        let (bytes, permit) = intake.finish();
-        Ok((envelope.signal, self.take(envelope, bytes, permit).await?))
+        Ok((envelope.signal, self.take(guest, envelope, intake.finish()).await?))
+    }
+}
+
+/// The signal that a path is for.
+fn signal_of(path: &str) -> Option<Signal> {
+    match path {
+        "/v1/traces" => Some(Signal::Traces),
+        "/v1/metrics" => Some(Signal::Metrics),
+        "/v1/logs" => Some(Signal::Logs),
+        "/v1development/profiles" => Some(Signal::Profiles),
+        _ => None,
     }
 }
 
 /// Reads path, method, content type and encoding, in this order: the first that does not fit answers.
 fn envelope(head: &http::request::Parts) -> Result<Envelope, Refusal> {
-    let signal = match head.uri.path() {
-        "/v1/traces" => Signal::Traces,
-        "/v1/metrics" => Signal::Metrics,
-        "/v1/logs" => Signal::Logs,
-        other => {
-            let message = format!("path `{other}` is unknown, use /v1/traces, /v1/metrics or /v1/logs");
-            return Err(Refusal::new(Code::Unimplemented, StatusCode::NOT_FOUND, "unknown_path", message));
-        }
+    let Some(signal) = signal_of(head.uri.path()) else {
+        let message = format!("path `{}` is unknown, use /v1/traces, /v1/metrics, /v1/logs or /v1development/profiles", head.uri.path());
+        return Err(Refusal::new(Code::Unimplemented, StatusCode::NOT_FOUND, "unknown_path", message));
     };
     if head.method != Method::POST {
         let message = format!("method {} is not supported, use POST", head.method);
@@ -91,7 +110,7 @@ fn envelope(head: &http::request::Parts) -> Result<Envelope, Refusal> {
         let message = format!("content encoding `{name}` is not supported, use one of {ACCEPTED}");
         return Err(Refusal::new(Code::InvalidArgument, StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding", message));
     };
-    Ok(Envelope { signal, transport: Transport::Http, packing, is_json })
+    Ok(Envelope { signal, packing, is_json })
 }
 
 /// The known content type of a request, parameters and case aside.
@@ -101,12 +120,6 @@ fn content_type(headers: &HeaderMap) -> Option<&'static str> {
     [PROTOBUF, JSON].into_iter().find(|known| known.eq_ignore_ascii_case(essence))
 }
 
-/// Counts a refused request, whose items may be unknown.
-pub(crate) fn count_refusal(transport: Transport, refusal: &Refusal) {
-    metrics::counter!("geophone_refused_requests_total", "transport" => transport.as_str(), "reason" => refusal.reason).increment(1);
-    tracing::debug!(reason = refusal.reason, message = refusal.message, "request refused");
-}
-
 fn response(status: StatusCode, is_json: bool, body: Bytes) -> Response<Reply> {
     let mut response = Response::new(Reply::new(body));
     *response.status_mut() = status;
@@ -114,8 +127,8 @@ fn response(status: StatusCode, is_json: bool, body: Bytes) -> Response<Reply> {
     response
 }
 
-fn success(signal: Signal, is_json: bool, rejected: &[Rejected]) -> Response<Reply> {
-    let body = if is_json { status::response_to_json(signal, rejected) } else { status::response_to_wire(rejected) };
+fn success(signal: Signal, is_json: bool, remarks: &Remarks) -> Response<Reply> {
+    let body = if is_json { status::response_to_json(signal, remarks) } else { status::response_to_wire(remarks) };
     response(StatusCode::OK, is_json, body)
 }
 
@@ -129,6 +142,7 @@ fn refused(is_json: bool, refusal: &Refusal) -> Response<Reply> {
     }
     match refusal.reason {
         "method" => headers.insert(ALLOW, HeaderValue::from_static("POST")),
+        UNAUTHENTICATED => headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(Access::CHALLENGE)),
         "content_encoding" => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED)),
         _ => None,
     };

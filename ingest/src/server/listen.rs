@@ -10,7 +10,10 @@ use super::{
     tasks,
     throttle::Throttle,
 };
-use crate::error::IngestError;
+use crate::{
+    access::{Access, Tls, TlsFiles},
+    error::IngestError,
+};
 use geophone_proto::{Transport, seam::Clock};
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -28,6 +31,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -59,6 +63,12 @@ pub struct Config {
     pub budget_bytes: usize,
     /// Open connections, both addresses together; more are closed at once.
     pub connections_max: usize,
+    /// Who may send.
+    pub access: Access,
+    /// Certificates for gRPC; none = plain text.
+    pub grpc_tls: Option<TlsFiles>,
+    /// Certificates for HTTP; none = plain text.
+    pub http_tls: Option<TlsFiles>,
 }
 
 impl Default for Config {
@@ -70,6 +80,9 @@ impl Default for Config {
             request_bytes_max: 64 << 20,
             budget_bytes: 256 << 20,
             connections_max: 1024,
+            access: Access::default(),
+            grpc_tls: None,
+            http_tls: None,
         }
     }
 }
@@ -121,7 +134,8 @@ pub(crate) async fn serve_with(
     let reception = Arc::new(Reception {
         request_bytes_max: config.request_bytes_max.min(config.budget_bytes),
         patience,
-        budget: Budget::new(config.budget_bytes),
+        budget: Budget::new(config.budget_bytes).shared(config.request_bytes_max),
+        access: config.access,
         pressure: pressure.clone(),
         throttle: throttle.clone(),
         clock,
@@ -130,8 +144,13 @@ pub(crate) async fn serve_with(
     });
     let places = Arc::new(Semaphore::new(config.connections_max));
     let mut listening = Listening { grpc: None, http: None, throttle, pressure, tasks: Vec::new() };
-    for (address, transport) in [(config.grpc, Transport::Grpc), (config.http, Transport::Http)] {
+    let doors = [(config.grpc, config.grpc_tls, Transport::Grpc), (config.http, config.http_tls, Transport::Http)];
+    for (address, files, transport) in doors {
         let Some(address) = address else { continue };
+        let tls = match files {
+            Some(files) => Some(Arc::new(Tls::load(files).await?)),
+            None => None,
+        };
         let refused = |source| IngestError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let real = listener.local_addr().map_err(refused)?;
@@ -140,7 +159,10 @@ pub(crate) async fn serve_with(
         } else {
             listening.http = Some(real);
         }
-        let door = Door { reception: Arc::clone(&reception), places: Arc::clone(&places), transport };
+        if let Some(tls) = &tls {
+            tls.keep_watch(stop.clone());
+        }
+        let door = Door { reception: Arc::clone(&reception), places: Arc::clone(&places), tls, transport };
         listening.tasks.push(tasks::run(door.accept(listener, stop.clone())));
     }
     Ok(listening)
@@ -150,6 +172,7 @@ pub(crate) async fn serve_with(
 struct Door {
     reception: Arc<Reception>,
     places: Arc<Semaphore>,
+    tls: Option<Arc<Tls>>,
     transport: Transport,
 }
 
@@ -174,9 +197,9 @@ impl Door {
                         metrics::counter!("geophone_refused_connections_total", "reason" => "connections_max").increment(1);
                         continue;
                     };
-                    let (reception, transport, stop) = (Arc::clone(&self.reception), self.transport, stop.clone());
+                    let (reception, transport, tls, stop) = (Arc::clone(&self.reception), self.transport, self.tls.clone(), stop.clone());
                     connections.spawn(async move {
-                        connection(stream, reception, transport, stop).await;
+                        greet(stream, tls, (reception, transport), stop).await;
                         drop(place);
                     });
                 }
@@ -195,10 +218,26 @@ impl Door {
     }
 }
 
-async fn connection(stream: TcpStream, reception: Arc<Reception>, transport: Transport, mut stop: watch::Receiver<bool>) {
+/// Agrees on keys where there are certificates, then serves.
+async fn greet(stream: TcpStream, tls: Option<Arc<Tls>>, to: (Arc<Reception>, Transport), mut stop: watch::Receiver<bool>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay cannot be set");
     }
+    let Some(tls) = tls else { return connection(stream, to, stop).await };
+    let secured = tokio::select! {
+        secured = tls.secure(stream) => secured,
+        () = told(&mut stop) => return,
+    };
+    match secured {
+        Ok(stream) => connection(stream, to, stop).await,
+        Err(error) => tracing::debug!(%error, "no keys were agreed on"),
+    }
+}
+
+async fn connection<S>(stream: S, (reception, transport): (Arc<Reception>, Transport), mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let patience = reception.patience;
     let spoke = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&spoke);
@@ -255,31 +294,9 @@ fn protocols(head_time: Duration) -> auto::Builder<TokioExecutor> {
 
 /// Both transports are understood at both addresses; only the gRPC address refuses plain HTTP.
 async fn answer(reception: &Reception, transport: Transport, request: Request<Incoming>) -> Response<Reply> {
-    let is_grpc = grpc::is_grpc(request.headers());
-    let spoken = if is_grpc { Transport::Grpc } else { Transport::Http };
-    let open = Open::new(spoken);
-    let response = match (is_grpc, transport) {
+    match (grpc::is_grpc(request.headers()), transport) {
         (true, _) => reception.grpc(request).await,
-        (false, Transport::Grpc) => grpc::not_grpc(),
+        (false, Transport::Grpc) => reception.not_grpc(),
         (false, Transport::Http | Transport::File) => reception.http(request).await,
-    };
-    drop(open);
-    response
-}
-
-/// Counts a request while it is open.
-struct Open(Transport);
-
-impl Open {
-    fn new(transport: Transport) -> Self {
-        metrics::counter!("geophone_requests_total", "transport" => transport.as_str()).increment(1);
-        metrics::gauge!("geophone_open_requests", "transport" => transport.as_str()).increment(1.0);
-        Self(transport)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        metrics::gauge!("geophone_open_requests", "transport" => self.0.as_str()).decrement(1.0);
     }
 }

@@ -14,7 +14,7 @@ mod refusal;
 mod reply;
 mod status;
 mod tally;
-mod tasks;
+pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
 mod throttle;

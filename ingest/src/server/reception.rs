@@ -6,16 +6,18 @@ use super::{
     pressure::Pressure,
     receipt::{Arrival, Receipt, Verdict},
     refusal::Refusal,
-    tally::Tally,
+    status::Remarks,
+    tally::{Guest, Tally},
     tasks,
     throttle::Throttle,
 };
 use crate::{
+    access::{Access, Account, Place, Right},
     json::json_to_wire,
-    walk::{Rejected, WalkError, Walked, walk},
+    walk::{WalkError, Walked, walk},
 };
 use bytes::Bytes;
-use geophone_proto::{Columns, Signal, Tenant, Transport, UnixNanos, record::Export, seam::Clock};
+use geophone_proto::{Columns, Signal, UnixNanos, record::Export, seam::Clock};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -52,6 +54,7 @@ pub(crate) struct Reception {
     pub(crate) request_bytes_max: usize,
     pub(crate) patience: Patience,
     pub(crate) budget: Budget,
+    pub(crate) access: Access,
     pub(crate) pressure: Pressure,
     pub(crate) throttle: Throttle,
     pub(crate) clock: Arc<dyn Clock>,
@@ -64,7 +67,6 @@ pub(crate) struct Reception {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Envelope {
     pub(crate) signal: Signal,
-    pub(crate) transport: Transport,
     pub(crate) packing: Packing,
     pub(crate) is_json: bool,
 }
@@ -76,18 +78,21 @@ struct Job {
     permit: Permit,
     pressure: Pressure,
     bytes_max: usize,
+    account: Arc<Account>,
+    place: Place,
     at: UnixNanos,
 }
 
 impl Job {
     fn run(mut self) -> Result<(Bytes, Walked, Permit), Refusal> {
         let Envelope { signal, packing, is_json, .. } = self.envelope;
-        let (packed, mut wire) = (self.body.len(), packing.unpack(self.body, self.bytes_max, &mut self.permit, &self.pressure)?);
-        count_bytes(self.envelope, packed, wire.len());
+        let packed = self.body.len();
+        let mut wire = packing.unpack(self.body, self.bytes_max, &mut self.permit, &self.pressure)?;
+        self.account.line(self.place).unpacked(packed, wire.len());
         if is_json {
             wire = json_to_wire(signal, &wire).map_err(|error| Refusal::malformed(error.to_string()))?;
         }
-        let walked = walk(signal, wire.clone(), Tenant::default(), self.at).map_err(|error| match error {
+        let walked = walk(signal, wire.clone(), self.account.tenant.clone(), self.at).map_err(|error| match error {
             WalkError::TooLarge(_) => Refusal::too_large(self.bytes_max),
             other => Refusal::malformed(other.to_string()),
         })?;
@@ -102,14 +107,9 @@ fn columns_bytes(walked: &Walked) -> usize {
         Columns::Traces(rows) => rows.record_batch(),
         Columns::Metrics(rows) => rows.record_batch(),
         Columns::Logs(rows) => rows.record_batch(),
+        Columns::Profiles(rows) => rows.record_batch(),
     };
     rows.get_array_memory_size()
-}
-
-fn count_bytes(envelope: Envelope, packed: usize, unpacked: usize) {
-    let labels = [("signal", envelope.signal.as_str()), ("transport", envelope.transport.as_str())];
-    metrics::counter!("geophone_request_packed_bytes_total", &labels).increment(packed as u64);
-    metrics::counter!("geophone_request_bytes_total", &labels).increment(unpacked as u64);
 }
 
 /// The answer to a request that does not fit: when it probably will, or that it never will.
@@ -124,47 +124,66 @@ pub(crate) fn over_budget(over: OverBudget, pressure: &Pressure) -> Refusal {
 }
 
 impl Reception {
-    /// Decodes a body, hands it to the sink and waits for the verdict. Gives the rejected rows.
-    pub(crate) async fn take(&self, envelope: Envelope, body: Bytes, permit: Permit) -> Result<Vec<Rejected>, Refusal> {
+    /// Finds out who sends, and whether the tenant's budget lets it in: before anything of the body is
+    /// read. The request is counted either way.
+    pub(crate) fn welcome(&self, place: Place, headers: &http::HeaderMap) -> (Guest, Result<(), Refusal>) {
+        let known = self.access.identify(headers, Right::Send).and_then(|grant| self.access.account(&grant.tenant));
+        match known {
+            Ok(account) => {
+                let entered = account.enter(self.clock.now()).map_err(|(reason, delay)| Refusal::over_limit(reason, delay));
+                (Guest::received(account, place), entered)
+            }
+            Err(denied) => (self.stranger(place), Err(Refusal::denied(denied))),
+        }
+    }
+
+    /// A request of which nobody can say whose it is.
+    pub(crate) fn stranger(&self, place: Place) -> Guest {
+        Guest::received(self.access.strangers(), place)
+    }
+
+    /// A share of the budget for a request.
+    pub(crate) fn permit(&self, account: &Arc<Account>, bytes: usize) -> Result<Permit, Refusal> {
+        let permit = self.budget.permit(account, self.access.is_shared(), bytes);
+        permit.map_err(|over| over_budget(over, &self.pressure))
+    }
+
+    /// Decodes a body, hands it to the sink and waits for the verdict. Gives what the sender should know.
+    pub(crate) async fn take(&self, guest: &Guest, envelope: Envelope, (body, permit): (Bytes, Permit)) -> Result<Remarks, Refusal> {
         let at = self.clock.now();
         let inline = if envelope.packing == Packing::Identity { INLINE_BYTES_MAX } else { INLINE_PACKED_BYTES_MAX };
         let is_small = body.len() <= inline;
-        let (pressure, bytes_max) = (self.pressure.clone(), self.request_bytes_max);
-        let job = Job { envelope, body, permit, pressure, bytes_max, at };
+        let (pressure, bytes_max, account) = (self.pressure.clone(), self.request_bytes_max, Arc::clone(&guest.account));
+        let job = Job { envelope, body, permit, pressure, bytes_max, account, place: guest.place, at };
         let decoded = if is_small { job.run() } else { tasks::on_a_core(&self.turns, move || job.run()).await? };
         let (wire, walked, permit) = decoded?;
-        self.pass_on(envelope, (wire, walked, permit), at).await
+        self.pass_on(guest, (wire, walked, permit), at).await
     }
 
-    async fn pass_on(
-        &self,
-        envelope: Envelope,
-        (wire, walked, permit): (Bytes, Walked, Permit),
-        at: UnixNanos,
-    ) -> Result<Vec<Rejected>, Refusal> {
-        let Envelope { signal, transport, .. } = envelope;
-        let Walked { batch, rejected } = walked;
-        let tenant = batch.tenant.clone();
-        let refused: u64 = rejected.iter().map(|row| row.count).sum();
-        let mut tally = Tally::received(signal, transport, &tenant, batch.len() as u64 + refused);
+    async fn pass_on(&self, guest: &Guest, (wire, walked, permit): (Bytes, Walked, Permit), at: UnixNanos) -> Result<Remarks, Refusal> {
+        let Walked { batch, rejected, warning } = walked;
+        let (signal, tenant, transport) = (batch.signal(), batch.tenant.clone(), guest.place.transport);
+        let items = batch.len() as u64 + rejected.iter().map(|row| row.rows).sum::<u64>();
+        guest.account.charge(items, wire.len());
+        let mut tally = Tally::received(guest, items);
         if let Some(delay) = self.throttle.wait(&batch, at) {
             tally.refused("throttled");
             return Err(Refusal::busy("throttled", delay, "this service is asked to send more slowly, send again after the delay"));
         }
         if batch.is_empty() {
-            rejected.iter().for_each(|row| tally.dropped(row.reason, row.count));
-            return Ok(rejected);
+            rejected.iter().for_each(|row| tally.dropped(row.reason, row.rows));
+            return Ok(Remarks { rejected, warning });
         }
         let Ok(slot) = self.sink.reserve().await else {
             tally.refused("stopping");
             return Err(Refusal::busy("stopping", self.pressure.delay(0), "the server is stopping, send again later"));
         };
-        rejected.iter().for_each(|row| tally.dropped(row.reason, row.count));
+        rejected.iter().for_each(|row| tally.dropped(row.reason, row.rows));
         let (receipt, verdict) = Receipt::new(tally, permit);
         let export = Export { tenant, signal, transport, wire, decoded: Some(Arc::new(batch)) };
         slot.send(Arrival { at, export, receipt });
         match verdict.await {
-            Ok(Verdict::Acked) => Ok(rejected),
+            Ok(Verdict::Acked) => Ok(Remarks { rejected, warning }),
             Ok(Verdict::Nacked { class, message }) => Err(Refusal::from_class(class, message, self.pressure.delay(0))),
             Err(_) => Err(Refusal::busy("bug", self.pressure.delay(0), "the request was lost, send it again")),
         }

@@ -1,5 +1,6 @@
 //! Every way to say no, with the codes of both transports: the one place that maps classes to codes.
 
+use crate::access::Denied;
 use geophone_proto::Class;
 use http::StatusCode;
 use std::time::Duration;
@@ -11,14 +12,16 @@ pub(crate) enum Code {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 /// Why a request is refused, for its sender.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) http: StatusCode,
@@ -29,6 +32,9 @@ pub(crate) struct Refusal {
     /// When to come again; only where coming again unchanged may help.
     pub(crate) retry_after: Option<Duration>,
 }
+
+/// The reason of a 401.
+pub(crate) const UNAUTHENTICATED: &str = "unauthenticated";
 
 /// Longest message that is sent.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -55,6 +61,21 @@ impl Refusal {
     pub(crate) fn busy(reason: &'static str, delay: Duration, message: impl Into<String>) -> Self {
         let refusal = Self::new(Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, reason, message);
         Self { retry_after: Some(delay), ..refusal }
+    }
+
+    /// Over its tenant's budget: retryable, and the sender must slow down.
+    pub(crate) fn over_limit(reason: &'static str, delay: Duration) -> Self {
+        let message = "the tenant has used up its budget, send again after the delay, and less";
+        let refusal = Self::new(Code::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS, reason, message);
+        Self { retry_after: Some(delay), ..refusal }
+    }
+
+    /// Who asks is not known, or not allowed to: never to be sent again as it is.
+    pub(crate) fn denied(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated(message) => Self::new(Code::Unauthenticated, StatusCode::UNAUTHORIZED, UNAUTHENTICATED, message),
+            Denied::Forbidden(message) => Self::new(Code::PermissionDenied, StatusCode::FORBIDDEN, "forbidden", message),
+        }
     }
 
     /// The body came too slowly.

@@ -74,11 +74,28 @@ pub(crate) fn to_json(refusal: &Refusal) -> Bytes {
     status.to_string().into()
 }
 
-/// What was left out, in one sentence; empty if nothing was.
-fn message(rejected: &[Rejected]) -> String {
+/// What the sender of a request that was taken should know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remarks {
+    /// Rows that were left out.
+    pub(crate) rejected: Vec<Rejected>,
+    /// Something else.
+    pub(crate) warning: Option<&'static str>,
+}
+
+impl Remarks {
+    const fn is_empty(&self) -> bool {
+        self.rejected.is_empty() && self.warning.is_none()
+    }
+}
+
+/// All of it in one sentence or two; empty if there is nothing to say.
+fn message(Remarks { rejected, warning }: &Remarks) -> String {
     let parts = rejected.iter().map(|row| format!("{} for {} (first: `{}`)", row.count, row.reason, row.example));
     let parts: Vec<String> = parts.collect();
-    if parts.is_empty() { String::new() } else { format!("rejected: {}; the other items were accepted", parts.join(", ")) }
+    let rejected = (!parts.is_empty()).then(|| format!("rejected: {}; the other items were accepted", parts.join(", ")));
+    let sentences: Vec<String> = rejected.into_iter().chain(warning.map(str::to_owned)).collect();
+    sentences.join(". ")
 }
 
 fn count(rejected: &[Rejected]) -> u64 {
@@ -86,25 +103,27 @@ fn count(rejected: &[Rejected]) -> u64 {
 }
 
 /// `Export*ServiceResponse`; all signals have the same field numbers. Empty after full success.
-pub(crate) fn response_to_wire(rejected: &[Rejected]) -> Bytes {
+pub(crate) fn response_to_wire(remarks: &Remarks) -> Bytes {
     let (mut response, mut partial) = (Vec::new(), Vec::new());
-    if !rejected.is_empty() {
-        put_number(&mut partial, 1, count(rejected));
-        put_bytes(&mut partial, 2, message(rejected).as_bytes());
+    if !remarks.is_empty() {
+        put_number(&mut partial, 1, count(&remarks.rejected));
+        put_bytes(&mut partial, 2, message(remarks).as_bytes());
         put_bytes(&mut response, 1, &partial);
     }
     response.into()
 }
 
 /// The same in OTLP/JSON.
-pub(crate) fn response_to_json(signal: Signal, rejected: &[Rejected]) -> Bytes {
-    if rejected.is_empty() {
+pub(crate) fn response_to_json(signal: Signal, remarks: &Remarks) -> Bytes {
+    if remarks.is_empty() {
         return Bytes::from_static(b"{}");
     }
     let name = match signal {
         Signal::Traces => "rejectedSpans",
         Signal::Metrics => "rejectedDataPoints",
         Signal::Logs => "rejectedLogRecords",
+        Signal::Profiles => "rejectedProfiles",
     };
-    json!({"partialSuccess": {name: count(rejected).to_string(), "errorMessage": message(rejected)}}).to_string().into()
+    let count = count(&remarks.rejected);
+    json!({"partialSuccess": {name: count.to_string(), "errorMessage": message(remarks)}}).to_string().into()
 }

@@ -32,14 +32,22 @@ pub(crate) fn run(work: impl Future<Output = ()> + Send + 'static) -> tokio::tas
     tokio::spawn(work)
 }
 
-/// Reads and forgets the rest of a refused body, within time. Without this, closing the socket while
-/// the sender writes can destroy the answer on its way.
-pub(crate) fn linger<B>(mut body: B)
+/// Reads and forgets the rest of a refused body, within time and size. Without this, closing the socket
+/// (HTTP/1.1) or the stream (HTTP/2) while the sender writes can destroy the answer on its way: `curl`
+/// throws an answer away when its stream is reset.
+pub(crate) fn linger<B>(mut body: B, bytes_max: usize)
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
     tokio::spawn(async move {
-        let all = async { while let Some(Ok(_)) = body.frame().await {} };
+        let all = async {
+            let mut left = bytes_max;
+            while let Some(Ok(frame)) = body.frame().await {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                let Some(rest) = left.checked_sub(len) else { return };
+                left = rest;
+            }
+        };
         // Either way the body is dropped now, which closes the connection if bytes are left.
         let _ = tokio::time::timeout(LINGER_TIME, all).await;
     });

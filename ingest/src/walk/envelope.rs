@@ -6,6 +6,7 @@
 use super::{
     WalkError,
     check::{self, Flaw, Reason},
+    dictionary::plain_pair,
     fill::Cells,
     refused::{Refused, Rejected},
     schema,
@@ -50,6 +51,8 @@ pub(crate) struct Place {
     pub(crate) inherited: Flaw,
     pub(crate) refused: Refused,
     allowance: usize,
+    /// Strings that attributes may point to: those of a request of profiles, else none.
+    strings: Vec<String>,
 }
 
 struct ResourceCells {
@@ -81,7 +84,13 @@ impl Place {
             inherited: Flaw::default(),
             refused: Refused::default(),
             allowance: wire_bytes.saturating_mul(EXPANSION).saturating_add(EXPANSION_FREE_BYTES).min(EXPANSION_BYTES_MAX),
+            strings: Vec::new(),
         }
+    }
+
+    /// The same for a request whose attributes may point to strings.
+    pub(crate) fn with_strings(wire_bytes: usize, strings: Vec<String>) -> Self {
+        Self { strings, ..Self::new(wire_bytes) }
     }
 
     /// Takes bytes off the allowance; false where they are more than is left.
@@ -121,8 +130,16 @@ impl Place {
     }
 
     fn absorb_attribute(&mut self, bytes: &[u8], framed: &[u8], left: u32) -> Result<(), WalkError> {
+        let plain;
+        let mut bytes = bytes;
+        if self.strings.is_empty() {
+            self.resources.attributes.item(framed);
+        } else {
+            plain = plain_pair(bytes, &self.strings)?;
+            self.resources.attributes.message(&plain);
+            bytes = &plain;
+        }
         let pair = check::pair(bytes, left, &mut self.inherited)?;
-        self.resources.attributes.item(framed);
         let slot = match pair.key {
             b"service.name" => Some(&mut self.origin.service),
             b"service.namespace" => Some(&mut self.origin.namespace),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a cell is open until `seal`; `cancel` takes back what a refused row left behind.
 
+use super::wire::put_varint;
 use arrow_array::{Array, BinaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray, types::Float64Type};
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Field};
@@ -46,6 +47,13 @@ impl Cells {
         // A key of one byte is the rule, so this copies once.
         self.bytes.extend_from_slice(&framed[key_bytes.saturating_sub(1)..]);
         self.bytes[start] = 0x0a;
+    }
+
+    /// Adds a message as field 1 to the open cell.
+    pub(crate) fn message(&mut self, message: &[u8]) {
+        self.bytes.push(0x0a);
+        put_varint(&mut self.bytes, message.len() as u64);
+        self.bytes.extend_from_slice(message);
     }
 
     /// Ends the open cell.

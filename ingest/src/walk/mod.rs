@@ -4,13 +4,16 @@
 //! by the log's readers and by `replay`. Invariant: the same bytes always give the same rows.
 
 mod check;
+mod dictionary;
 mod envelope;
 mod exponential;
 mod fill;
 mod logs;
 mod metrics;
 mod points;
+mod profiles;
 mod refused;
+mod sample;
 pub(crate) mod schema;
 #[cfg(test)]
 mod tests;

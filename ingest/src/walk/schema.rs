@@ -220,6 +220,52 @@ messages! {
     LOGS { 1 "resourceLogs" Message(RESOURCE_LOGS) many; }
     RESOURCE_LOGS { 1 "resource" Message(RESOURCE); 2 "scopeLogs" Message(SCOPE_LOGS) many; 3 "schemaUrl" Text; }
     SCOPE_LOGS { 1 "scope" Message(SCOPE); 2 "logRecords" Message(LOG_RECORD) many; 3 "schemaUrl" Text; }
+    PROFILES { 1 "resourceProfiles" Message(RESOURCE_PROFILES) many; 2 "dictionary" Message(DICTIONARY); }
+    RESOURCE_PROFILES { 1 "resource" Message(RESOURCE); 2 "scopeProfiles" Message(SCOPE_PROFILES) many; 3 "schemaUrl" Text; }
+    SCOPE_PROFILES { 1 "scope" Message(SCOPE); 2 "profiles" Message(PROFILE) many; 3 "schemaUrl" Text; }
+    PROFILE {
+        1 "sampleType" Message(VALUE_TYPE);
+        2 "samples" Message(SAMPLE) many;
+        3 "timeUnixNano" Fixed64;
+        4 "durationNano" UInt64;
+        5 "periodType" Message(VALUE_TYPE);
+        6 "period" Int64;
+        7 "profileId" Id;
+        8 "droppedAttributesCount" UInt32;
+        9 "originalPayloadFormat" Text;
+        10 "originalPayload" Bytes;
+        11 "attributeIndices" Int32 many;
+    }
+    VALUE_TYPE { 1 "typeStrindex" Int32; 2 "unitStrindex" Int32; }
+    SAMPLE {
+        1 "stackIndex" Int32;
+        2 "attributeIndices" Int32 many;
+        3 "linkIndex" Int32;
+        4 "values" Int64 many;
+        5 "timestampsUnixNano" Fixed64 many;
+    }
+    DICTIONARY {
+        1 "mappingTable" Message(MAPPING) many;
+        2 "locationTable" Message(LOCATION) many;
+        3 "functionTable" Message(FUNCTION) many;
+        4 "linkTable" Message(PROFILE_LINK) many;
+        5 "stringTable" Text many;
+        6 "attributeTable" Message(KEY_VALUE_AND_UNIT) many;
+        7 "stackTable" Message(STACK) many;
+    }
+    MAPPING {
+        1 "memoryStart" UInt64;
+        2 "memoryLimit" UInt64;
+        3 "fileOffset" UInt64;
+        4 "filenameStrindex" Int32;
+        5 "attributeIndices" Int32 many;
+    }
+    LOCATION { 1 "mappingIndex" Int32; 2 "address" UInt64; 3 "lines" Message(LINE) many; 4 "attributeIndices" Int32 many; }
+    LINE { 1 "functionIndex" Int32; 2 "line" Int64; 3 "column" Int64; }
+    FUNCTION { 1 "nameStrindex" Int32; 2 "systemNameStrindex" Int32; 3 "filenameStrindex" Int32; 4 "startLine" Int64; }
+    PROFILE_LINK { 1 "traceId" Id; 2 "spanId" Id; }
+    KEY_VALUE_AND_UNIT { 1 "keyStrindex" Int32; 2 "value" Message(ANY_VALUE); 3 "unitStrindex" Int32; }
+    STACK { 1 "locationIndices" Int32 many; }
     LOG_RECORD {
         1 "timeUnixNano" Fixed64;
         2 "severityNumber" Enum;

@@ -2,6 +2,7 @@
 
 mod generate;
 mod oracle;
+mod profiles;
 mod properties;
 mod rules;
 mod tables;

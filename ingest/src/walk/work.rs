@@ -1,23 +1,30 @@
 //! The entrance: one request message in, one batch out.
 
 use super::{
+    dictionary::Dictionary,
     envelope::{Envelope, Place, Rows},
     logs::LogRows,
     metrics::PointRows,
+    profiles::ProfileRows,
     refused::Rejected,
+    sample::Votes,
     traces::SpanRows,
 };
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 use geophone_proto::{
     Batch, Class, Columns, Signal, Tenant, UnixNanos,
-    columns::{Logs, Points, Resources, Scopes, Spans},
+    columns::{Logs, Points, Resources, Samples, Scopes, Spans},
     record::Export,
 };
 use std::sync::Arc;
 
 /// A request larger than this is refused: Arrow's offsets end at 2 GiB.
 const WIRE_BYTES_MAX: usize = 1 << 30;
+
+/// What senders of the old form are told.
+const OLD_PROFILES: &str = "profile schema 1.9 detected: samples number their fields as before 1.10; they were read as such, but update the sender, \
+     since other receivers will misread them";
 
 /// Why a whole request is refused: its framing is broken, so nothing in it can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,12 +78,14 @@ pub struct Walked {
     pub batch: Batch,
     /// The others.
     pub rejected: Vec<Rejected>,
+    /// What the sender should know although its rows were taken.
+    pub warning: Option<&'static str>,
 }
 
 impl Walked {
     /// Number of rows left out.
     pub fn rejected_count(&self) -> u64 {
-        self.rejected.iter().map(|rejected| rejected.count).sum()
+        self.rejected.iter().map(|rejected| rejected.rows).sum()
     }
 }
 
@@ -86,6 +95,7 @@ pub fn walk(signal: Signal, wire: Bytes, tenant: Tenant, at: UnixNanos) -> Resul
     if wire.len() > WIRE_BYTES_MAX {
         return Err(WalkError::TooLarge(wire.len()));
     }
+    let mut warning = None;
     let (place, columns) = match signal {
         Signal::Traces => {
             let (place, rows) = through(&wire, SpanRows::new(wire.len()))?;
@@ -99,13 +109,25 @@ pub fn walk(signal: Signal, wire: Bytes, tenant: Tenant, at: UnixNanos) -> Resul
             let (place, rows) = through(&wire, LogRows::new(wire.len()))?;
             (place, Columns::Logs(rows.finish()?))
         }
+        Signal::Profiles => {
+            let votes = Votes::count(&wire)?;
+            warning = votes.any_old().then_some(OLD_PROFILES);
+            let dictionary = Dictionary::read(&wire)?;
+            // Resources may point to the strings as well.
+            let place = Place::with_strings(wire.len(), dictionary.strings.clone());
+            let (place, rows) = within(place, &wire, ProfileRows::new(&dictionary, votes.winner()))?;
+            (place, Columns::Profiles(rows.finish()?))
+        }
     };
     let (resources, scopes, rejected) = place.finish()?;
-    Ok(Walked { batch: Batch { tenant, arrived_at: at, resources, scopes, columns }, rejected })
+    Ok(Walked { batch: Batch { tenant, arrived_at: at, resources, scopes, columns }, rejected, warning })
 }
 
-fn through<R: Rows>(wire: &[u8], mut rows: R) -> Result<(Place, R), WalkError> {
-    let mut place = Place::new(wire.len());
+fn through<R: Rows>(wire: &[u8], rows: R) -> Result<(Place, R), WalkError> {
+    within(Place::new(wire.len()), wire, rows)
+}
+
+fn within<R: Rows>(mut place: Place, wire: &[u8], mut rows: R) -> Result<(Place, R), WalkError> {
     Envelope { place: &mut place, rows: &mut rows }.walk(wire)?;
     Ok((place, rows))
 }
@@ -132,6 +154,7 @@ fn empty(export: &Export, at: UnixNanos) -> Batch {
         Signal::Traces => Columns::Traces(Spans::empty()),
         Signal::Metrics => Columns::Metrics(Points::empty()),
         Signal::Logs => Columns::Logs(Logs::empty()),
+        Signal::Profiles => Columns::Profiles(Samples::empty()),
     };
     Batch { tenant: export.tenant.clone(), arrived_at: at, resources: Resources::empty(), scopes: Scopes::empty(), columns }
 }

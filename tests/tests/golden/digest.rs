@@ -22,6 +22,7 @@ impl Digest {
             Columns::Traces(rows) => rows.record_batch(),
             Columns::Metrics(rows) => rows.record_batch(),
             Columns::Logs(rows) => rows.record_batch(),
+            Columns::Profiles(rows) => rows.record_batch(),
         };
         self.table(batch.signal().as_str(), rows);
         self.table("resources", batch.resources.record_batch());

@@ -1,6 +1,8 @@
 //! The real binary is sent rubbish, then asked whether it is well.
 
+mod books;
 mod counters;
+mod profiles;
 mod sender;
 
 use counters::{Counters, resident_bytes};

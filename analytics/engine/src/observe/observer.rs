@@ -84,7 +84,7 @@ impl Observer {
     /// An observer that has seen nothing.
     pub fn new(settings: &Settings) -> Self {
         let window_ns = nanos(settings.window);
-        Self {
+        let mut observer = Self {
             watermark: Watermark::new(window_ns, settings.delay.map(nanos)),
             closing: Closing::new(window_ns, nanos(settings.allowed_lateness)),
             registry: Registry::new(settings.series_per_tenant_max, settings.series_per_name_max),
@@ -98,12 +98,22 @@ impl Observer {
             last_seq: Seq(0),
             newest: 0,
             counts: Counts::default(),
-        }
+        };
+        observer.set_budgets(settings);
+        observer
+    }
+
+    /// Takes over how many series single tenants may have.
+    pub fn set_budgets(&mut self, settings: &Settings) {
+        self.registry.set_budgets(&settings.series_of_tenant);
     }
 
     /// Takes all rows of a batch, then closes what they complete.
     pub fn batch(&mut self, batch: &Batch, seq: Seq) {
         self.last_seq = seq;
+        if matches!(batch.columns, Columns::Profiles(_)) {
+            return;
+        }
         let at = batch.arrived_at;
         let newest = newest_per_resource(batch);
         let services = self.services(batch, &newest);
@@ -119,6 +129,8 @@ impl Observer {
             Columns::Traces(rows) => self.spans.take(&mut parts, &services, rows, at),
             Columns::Metrics(rows) => self.points.take(&mut parts, &services, (rows, &batch.resources), at),
             Columns::Logs(rows) => self.logs.take(&mut parts, &services, rows, at),
+            // Stored and asked for; nothing is watched in them, and they do not move time.
+            Columns::Profiles(_) => {}
         }
         self.newest = newest.iter().flatten().fold(self.newest, |max, clock| max.max(self.closing.window_of(*clock).min(window_max)));
         self.watermark.advance();
@@ -384,6 +396,7 @@ fn each_time(batch: &Batch, mut call: impl FnMut(usize, u64)) {
             let times = rows.resource().values().iter().zip(rows.time_ns().values());
             times.filter(|(_, time)| time_flaw(**time, at).is_none()).for_each(|(resource, time)| call(*resource as usize, *time));
         }
+        Columns::Profiles(_) => {}
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     board::Board,
     ledger::Ledger,
     notice::{Envelope, Identity, Notice},
-    webhook,
+    signature, webhook,
 };
 use crate::{
     config::{Alerts, Target},
@@ -160,8 +160,12 @@ impl Courier {
                 (alertmanager::post_url(&self.target.url), alertmanager::body(&notices))
             }
             Kind::Webhook => {
-                headers.insert("idempotency-key".into(), webhook::idempotency_key(&notice, is_firing));
-                (self.target.url.clone(), webhook::body(&notice, is_firing, &envelope.external_url))
+                let (id, body) = (webhook::idempotency_key(&notice, is_firing), webhook::body(&notice, is_firing, &envelope.external_url));
+                if let Some(secret) = &self.target.secret {
+                    signature::sign(&mut headers, secret, (&id, envelope.now), &body);
+                }
+                headers.insert("idempotency-key".into(), id);
+                (self.target.url.clone(), body)
             }
         };
         match self.outgoing.send("POST", &url, &headers, body, self.settings.timeout).await {

@@ -8,6 +8,7 @@ mod board;
 mod courier;
 mod ledger;
 mod notice;
+mod signature;
 mod webhook;
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ async fn receiver(status: u16) -> (String, mpsc::Receiver<Value>, Arc<AtomicU64>
 }
 
 fn alerts(alertmanager: &[&str], webhook: &[&str]) -> Alerts {
-    let targets = |urls: &[&str]| urls.iter().map(|url| Target { url: (*url).into(), headers: BTreeMap::new() }).collect();
+    let targets = |urls: &[&str]| urls.iter().map(|url| Target { url: (*url).into(), headers: BTreeMap::new(), secret: None }).collect();
     Alerts {
         alertmanager: targets(alertmanager),
         webhook: targets(webhook),

@@ -4,8 +4,9 @@ use super::{refusal::Refusal, rooms::Rooms};
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{Extensions, HeaderMap, StatusCode},
 };
+use geophone_ingest::Grant;
 use geophone_proto::{
     RecordBody,
     action::{Action, ActionState, Decision},
@@ -15,11 +16,17 @@ use std::{sync::Arc, time::Duration};
 /// The brain answers within milliseconds; after this the caller is told to look later.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The name of the token, for the books; `api` where nobody is asked for one.
+fn who(extensions: &Extensions) -> String {
+    extensions.get::<Grant>().and_then(|grant| grant.token.as_deref()).map_or_else(|| "api".into(), |token| format!("token:{token}"))
+}
+
 /// `POST /api/v1/actions/{id}:approve` and `:reject`.
 pub async fn decide(
     State(rooms): State<Arc<Rooms>>,
     Path(id_and_verb): Path<String>,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<(StatusCode, Json<Action>), Refusal> {
     let (id, verb) = id_and_verb.rsplit_once(':').unwrap_or((&id_and_verb, ""));
     let approved = match verb {
@@ -40,7 +47,7 @@ pub async fn decide(
         return Err(Refusal::new(StatusCode::CONFLICT, format!("action `{id}` does not wait for approval: it is {state}")));
     }
     let mut changes = rooms.view.listen();
-    let decision = Decision { action_id: id.to_owned(), approved, by: "api".into() };
+    let decision = Decision { action_id: id.to_owned(), approved, by: who(&extensions) };
     rooms
         .submitter
         .submit(RecordBody::Decided(decision))

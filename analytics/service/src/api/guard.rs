@@ -1,5 +1,6 @@
-//! The API asks nobody who they are, so a browser must not become a stranger's arm.
+//! Who may ask the API, and from where: a browser must not become a stranger's arm.
 //!
+//! Tokens: where one is configured for reading or acting, everything but the health checks asks for it.
 //! DNS rebinding: a request must name us by an IP address, `localhost` or a name that the operator allowed.
 //! Cross-site writes: a request that changes something must come from our own page or from no page.
 
@@ -10,14 +11,40 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use geophone_ingest::{Access, Denied, Grant, Right};
 use std::{net::IpAddr, sync::Arc};
 
 /// Lets a request pass or answers 403 or 421.
-pub async fn guard(State(rooms): State<Arc<Rooms>>, request: Request, next: Next) -> Response {
-    match check(request.method(), request.uri(), request.headers(), &rooms.allowed_hosts) {
-        Ok(()) => next.run(request).await,
+pub async fn guard(State(rooms): State<Arc<Rooms>>, mut request: Request, next: Next) -> Response {
+    let checked = check(request.method(), request.uri(), request.headers(), &rooms.allowed_hosts);
+    match checked.and_then(|()| identify(&rooms.access, &request)) {
+        Ok(grant) => {
+            if let Some(grant) = grant {
+                request.extensions_mut().insert(grant);
+            }
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Nobody is asked for a token here.
+const OPEN_TO_ALL: [&str; 2] = ["/livez", "/readyz"];
+/// Asks with a body, and changes nothing.
+const READ_BY_POST: &str = "/api/v1/query";
+
+/// Finds out who asks; `None` where nobody is asked.
+fn identify(access: &Access, request: &Request) -> Result<Option<Grant>, Refusal> {
+    let path = request.uri().path();
+    if OPEN_TO_ALL.contains(&path) {
+        return Ok(None);
+    }
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || path == READ_BY_POST;
+    let granted = access.identify(request.headers(), if is_read { Right::Read } else { Right::Act });
+    granted.map(Some).map_err(|denied| match denied {
+        Denied::Unauthenticated(message) => Refusal::new(StatusCode::UNAUTHORIZED, message),
+        Denied::Forbidden(message) => Refusal::new(StatusCode::FORBIDDEN, message),
+    })
 }
 
 pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> Result<(), Refusal> {

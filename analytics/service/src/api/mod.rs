@@ -1,6 +1,7 @@
 //! The HTTP API: a table of routes over the read model. It holds no state of its own but open connections.
 
 mod decide;
+mod door;
 mod guard;
 mod lists;
 mod openapi;
@@ -16,6 +17,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use door::Door;
 pub use openapi::document;
 pub use refusal::Refusal;
 pub use rooms::{Answer, ModelShown, QueryFn, Rooms};

@@ -6,6 +6,7 @@ use crate::{
     view::View,
     wiring::{Pulse, Submitter},
 };
+use geophone_ingest::Access;
 use serde::Serialize;
 use std::{
     collections::VecDeque,
@@ -77,6 +78,8 @@ pub struct Rooms {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Values in force, for `/api/v1/status`.
     pub facts: serde_json::Value,
+    /// Who may ask, and what every tenant sent.
+    pub access: Access,
     /// Host names that browsers may use.
     pub allowed_hosts: Vec<String>,
     /// Places for listeners.
@@ -102,6 +105,7 @@ impl Rooms {
             models: Vec::new(),
             metrics: Arc::new(String::new),
             facts: serde_json::Value::Null,
+            access: Access::default(),
             allowed_hosts: Vec::new(),
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),

@@ -99,6 +99,7 @@ pub const ROUTES: &[Route] = &[
         get(stream::stream)
     }),
     read("/api/v1/status", "Rates, lag, promised and real alerts, runtime", &[], "Status", || get(service::status)),
+    read("/api/v1/traffic", "What each tenant sent over which transport, and what became of it", &[], "Traffic", || get(service::traffic)),
     read("/api/v1/openapi.json", "This document", &[], "Object", || get(service::openapi)),
     read("/metrics", "Counters and gauges as Prometheus text", &[], "Text", || get(service::metrics)),
     read("/livez", "Whether the process answers", &[], "Object", || get(service::livez)),

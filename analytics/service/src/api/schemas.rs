@@ -190,6 +190,23 @@ fn topology() -> Value {
     object(&[("services", list(service)), ("edges", list(edge))])
 }
 
+fn traffic_line() -> Value {
+    let sums = || object(&[("received", count()), ("acked", count()), ("refused", count()), ("dropped", count()), ("open", count())]);
+    let by_reason = || list(json!({"type": "array", "prefixItems": [text(), count()]}));
+    object(&[
+        ("tenant", text()),
+        ("signal", text()),
+        ("transport", text()),
+        ("items", sums()),
+        ("requests", sums()),
+        ("packed_bytes", count()),
+        ("bytes", count()),
+        ("refused_items", by_reason()),
+        ("dropped_items", by_reason()),
+        ("refused_requests", by_reason()),
+    ])
+}
+
 /// All shapes by name.
 pub fn schemas() -> Value {
     let model = ["name", "version", "sha256", "state", "runtime"].map(|name| (name, text()));
@@ -209,6 +226,8 @@ pub fn schemas() -> Value {
             ("series", series(&[])), ("maturity", maturity()), ("window_ns", count()), ("items", list(named("Point"))), ("next_cursor", or_null(text())),
         ]),
         "Topology": topology(),
+        "Traffic": page_of("TrafficLine"),
+        "TrafficLine": traffic_line(),
         "Model": object(&model),
         "ModelList": page_of("Model"),
         "ModelCard": {"type": "object"},

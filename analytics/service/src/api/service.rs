@@ -75,6 +75,11 @@ pub async fn model(State(rooms): Ctx, Path(name): Path<String>) -> Result<Json<V
     found.map(|model| Json(model.card.clone())).ok_or_else(|| Refusal::missing("model", &name))
 }
 
+/// What each tenant sent over which transport, and what became of it.
+pub async fn traffic(State(rooms): Ctx) -> Json<Value> {
+    Json(json!({"items": rooms.access.traffic(), "next_cursor": null}))
+}
+
 /// Prometheus text.
 pub async fn metrics(State(rooms): Ctx) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rooms.metrics)()).into_response()

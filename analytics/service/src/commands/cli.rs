@@ -1,6 +1,6 @@
 //! The list of commands.
 
-use super::{actions, anomalies, completion, doctor, incidents, models, query, replay, score, serve, validate};
+use super::{actions, anomalies, completion, doctor, incidents, models, query, replay, score, serve, token, validate};
 use crate::{demo::DemoArgs, error::ServiceError, r#gen::GenArgs, wiring::SystemClock};
 use clap::{Parser, Subcommand};
 use std::{
@@ -34,6 +34,7 @@ enum Command {
     Anomalies(anomalies::Anomalies),
     Models(models::Models),
     Actions(actions::Actions),
+    Token(token::Token),
     Validate(validate::Validate),
     Doctor(doctor::Doctor),
     Completion(completion::Completion),
@@ -54,6 +55,7 @@ impl Cli {
             Command::Anomalies(command) => command.run(),
             Command::Models(command) => command.run(),
             Command::Actions(command) => command.run(),
+            Command::Token(command) => command.run(),
             Command::Validate(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completion(command) => command.run(),

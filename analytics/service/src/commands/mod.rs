@@ -15,6 +15,7 @@ mod replay;
 mod score;
 mod serve;
 mod settings;
+mod token;
 mod validate;
 
 pub use cli::Cli;

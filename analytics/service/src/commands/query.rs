@@ -20,7 +20,7 @@ use std::{
 
 /// Run a read-only SQL query.
 #[derive(Debug, Args)]
-#[command(after_help = "Tables: spans, metric_points, logs, features, scores, anomalies, incidents, actions\n\n\
+#[command(after_help = "Tables: spans, metric_points, logs, profiles, features, scores, anomalies, incidents, actions\n\n\
 Examples:\n  geophone query \"SELECT service, count(*) AS n FROM spans GROUP BY service ORDER BY n DESC\"\n  \
 geophone query --data-dir ./geophone-data \"SELECT count(*) AS n FROM logs\"")]
 pub struct Query {

@@ -3,7 +3,7 @@
 use crate::{error::ServiceError, outgoing::Outgoing};
 use clap::Args;
 use serde_json::Value;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// `--endpoint`, for commands that ask a running server.
 #[derive(Clone, Debug, Args)]
@@ -11,6 +11,12 @@ pub struct Remote {
     /// Where the server is [default: http://127.0.0.1:8080].
     #[arg(long, env = "GEOPHONE_ENDPOINT", value_name = "URL")]
     endpoint: Option<String>,
+    /// Token to show, where the server asks for one.
+    #[arg(long, env = "GEOPHONE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// PEM file with who vouches for the server's certificate [default: the public authorities].
+    #[arg(long, env = "GEOPHONE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// Queries end after 10 s by themselves.
@@ -42,9 +48,11 @@ impl Remote {
         let base = self.endpoint.as_deref().unwrap_or("http://127.0.0.1:8080").trim_end_matches('/');
         let scheme = if base.contains("://") { "" } else { "http://" };
         let url = format!("{scheme}{base}{path}");
-        let headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
+        let mut headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
+        headers.extend(self.token.as_ref().map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
+        let outgoing = self.ca_file.as_deref().map_or_else(|| Ok(Outgoing::default()), Outgoing::trusting).map_err(ServiceError::Usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::io("start a runtime"))?;
-        let reply = runtime.block_on(async { Outgoing::default().send(method, &url, &headers, body, PATIENCE).await });
+        let reply = runtime.block_on(async { outgoing.send(method, &url, &headers, body, PATIENCE).await });
         let reply = reply
             .map_err(|error| ServiceError::Remote(format!("{error}: is `geophone serve` running there? else name it with --endpoint")))?;
         let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();

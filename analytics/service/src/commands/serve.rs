@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Receive telemetry, find what is wrong, show it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  geophone serve\n  geophone serve --config geophone.yaml --data-dir /var/lib/geophone\n\n\
-SIGHUP, or a change of the file, takes over alerts and actions. SIGTERM and Ctrl-C drain, flush and exit 0.")]
+SIGHUP, or a change of the file, takes over alerts, actions and tokens; changed certificates are noticed by themselves. SIGTERM and Ctrl-C drain, flush and exit 0.")]
 pub struct Serve {
     #[command(flatten)]
     service: ServiceArgs,
@@ -85,9 +85,9 @@ fn changed_at(file: Option<&Path>) -> Option<std::time::SystemTime> {
 
 /// The one line on stdout: where everything is, with the real ports.
 fn announce(format: Format, addresses: Addresses) -> Result<(), ServiceError> {
-    let Addresses { otlp_grpc, otlp_http, http } = addresses;
+    let Addresses { otlp_grpc, otlp_http, http, .. } = addresses;
     match format {
-        Format::Table => say(&format!("ready: page http://{http}  OTLP/gRPC {otlp_grpc}  OTLP/HTTP {otlp_http}")),
+        Format::Table => say(&format!("ready: page {}  OTLP/gRPC {otlp_grpc}  OTLP/HTTP {otlp_http}", addresses.page())),
         Format::Json | Format::Ndjson => say(
             &json!({"event": "ready", "otlp_grpc": otlp_grpc.to_string(), "otlp_http": otlp_http.to_string(), "http": http.to_string()})
                 .to_string(),

@@ -31,7 +31,7 @@ pub struct ServiceArgs {
     /// What the process aims to stay under [default: 512MiB].
     #[arg(long, env = "GEOPHONE_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<String>,
-    /// Allow endpoints that other machines can reach, although nobody is asked who they are.
+    /// Allow endpoints that other machines can reach although they have neither certificates nor tokens.
     #[arg(long, env = "GEOPHONE_ALLOW_UNAUTHENTICATED_BIND")]
     pub allow_unauthenticated_bind: bool,
 }

@@ -1,11 +1,13 @@
 //! From what the user wrote to what is valid: all problems at once.
 
 use super::{
+    access::{AccessConfig, Certificates},
     fields::{Kind, field},
     spec::{Problem, Spec},
     units::parse_size,
 };
 use geophone_engine::settings::{ActionMode, Policy, Settings};
+use geophone_ingest::{Right, TlsFiles};
 use geophone_proto::action::millis;
 use serde::{Deserialize, Serialize};
 use serde_yaml_ng::Value;
@@ -33,6 +35,10 @@ pub struct Config {
     pub connections_max: u64,
     /// Page and API.
     pub api: Api,
+    /// Certificates of the three.
+    pub certificates: Certificates,
+    /// Who may do what.
+    pub access: AccessConfig,
     /// The log.
     pub log: LogConfig,
     /// What is deleted when.
@@ -123,6 +129,9 @@ pub struct Target {
     /// Header fields to send along.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// What a webhook's messages are signed with.
+    #[serde(default)]
+    pub secret: Option<String>,
 }
 
 /// Stacks.
@@ -140,14 +149,23 @@ impl Config {
         let mut read = Reader { spec, problems: spec.problems.clone(), effective: BTreeMap::new() };
         let exposed_is_fine = read.flag("allow_unauthenticated_bind");
         let recording = read.text("profiler.recording");
+        let access = read.access();
+        let certificates =
+            Certificates { grpc: read.certificates(GRPC_TLS), http: read.certificates(HTTP_TLS), api: read.certificates(API_TLS) };
+        let guarded = |files: &Option<TlsFiles>, right| exposed_is_fine || files.is_some() || access.rules.asks_for(right);
         let config = Self {
             data_dir: read.text("data_dir").into(),
             memory_limit: read.size("memory_limit"),
-            otlp_grpc: read.address("receivers.otlp.protocols.grpc.endpoint", exposed_is_fine),
-            otlp_http: read.address("receivers.otlp.protocols.http.endpoint", exposed_is_fine),
+            otlp_grpc: read.address("receivers.otlp.protocols.grpc.endpoint", guarded(&certificates.grpc, Right::Send)),
+            otlp_http: read.address("receivers.otlp.protocols.http.endpoint", guarded(&certificates.http, Right::Send)),
             request_bytes_max: read.size("receivers.otlp.max_request_size"),
             connections_max: read.count("receivers.otlp.max_connections"),
-            api: Api { endpoint: read.address("api.endpoint", exposed_is_fine), allowed_hosts: read.list("api.allowed_hosts") },
+            api: Api {
+                endpoint: read.address("api.endpoint", guarded(&certificates.api, Right::Read)),
+                allowed_hosts: read.list("api.allowed_hosts"),
+            },
+            certificates,
+            access,
             log: LogConfig {
                 durability: read.text("log.durability"),
                 segment_bytes: read.size("log.segment_size"),
@@ -195,16 +213,32 @@ impl Config {
             alerts_per_week: self.detection.alerts_per_week,
             series_per_tenant_max: usize::try_from(self.detection.series_max).unwrap_or(usize::MAX),
             series_per_name_max: usize::try_from(self.detection.series_per_name_max).unwrap_or(usize::MAX),
+            series_of_tenant: self.access.series_of_tenant.clone(),
             action_mode: self.action_mode,
             policies: self.policies.clone(),
         }
     }
 }
 
+/// The four fields of a door's certificates.
+const GRPC_TLS: [&str; 4] = [
+    "receivers.otlp.protocols.grpc.tls.cert_file",
+    "receivers.otlp.protocols.grpc.tls.key_file",
+    "receivers.otlp.protocols.grpc.tls.client_ca_file",
+    "receivers.otlp.protocols.grpc.tls.min_version",
+];
+const HTTP_TLS: [&str; 4] = [
+    "receivers.otlp.protocols.http.tls.cert_file",
+    "receivers.otlp.protocols.http.tls.key_file",
+    "receivers.otlp.protocols.http.tls.client_ca_file",
+    "receivers.otlp.protocols.http.tls.min_version",
+];
+const API_TLS: [&str; 4] = ["api.tls.cert_file", "api.tls.key_file", "api.tls.client_ca_file", "api.tls.min_version"];
+
 /// Reads values by path, keeps what is wrong, and answers the default instead.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     spec: &'a Spec,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
     effective: BTreeMap<&'static str, serde_json::Value>,
 }
 
@@ -216,7 +250,7 @@ impl Reader<'_> {
     fn default(path: &str) -> Value {
         let text = field(path).map_or("", |field| field.default);
         match Self::kind(path) {
-            Kind::Texts | Kind::Targets | Kind::Policies => Value::Sequence(Vec::new()),
+            Kind::Texts | Kind::Targets | Kind::Policies | Kind::Tokens | Kind::Tenants => Value::Sequence(Vec::new()),
             _ => Value::String(text.into()),
         }
     }
@@ -234,7 +268,7 @@ impl Reader<'_> {
         parsed.unwrap_or_else(|complaint| unreachable!("default of {path}: {complaint}"))
     }
 
-    fn text(&mut self, path: &'static str) -> String {
+    pub(super) fn text(&mut self, path: &'static str) -> String {
         let kind = Self::kind(path);
         self.value(path, |value| {
             let text = scalar(value).ok_or("must be text")?;
@@ -290,7 +324,7 @@ impl Reader<'_> {
         })
     }
 
-    fn count(&mut self, path: &'static str) -> u64 {
+    pub(super) fn count(&mut self, path: &'static str) -> u64 {
         let kind = Self::kind(path);
         self.value(path, |value| {
             let text = scalar(value).unwrap_or_default();
@@ -302,7 +336,7 @@ impl Reader<'_> {
         })
     }
 
-    fn address(&mut self, path: &'static str, exposed_is_fine: bool) -> SocketAddr {
+    fn address(&mut self, path: &'static str, is_guarded: bool) -> SocketAddr {
         self.value(path, |value| {
             let text = scalar(value).unwrap_or_default();
             let address = text
@@ -310,16 +344,16 @@ impl Reader<'_> {
                 .ok()
                 .and_then(|addresses| addresses.into_iter().min_by_key(|address| !address.is_ipv4()))
                 .ok_or_else(|| format!("`{text}` is not an address: write `127.0.0.1:4317`"))?;
-            if address.ip().is_loopback() || exposed_is_fine {
+            if address.ip().is_loopback() || is_guarded {
                 return Ok(address);
             }
             Err(format!(
-                "`{text}` can be reached from other machines and nobody is asked who they are: use 127.0.0.1, or set `allow_unauthenticated_bind: true`"
+                "`{text}` can be reached from other machines and nobody is asked who they are: use 127.0.0.1, give it certificates (`tls`) or tokens (`access.tokens`), or set `allow_unauthenticated_bind: true`"
             ))
         })
     }
 
-    fn list<T: serde::de::DeserializeOwned>(&mut self, path: &'static str) -> Vec<T> {
+    pub(super) fn list<T: serde::de::DeserializeOwned>(&mut self, path: &'static str) -> Vec<T> {
         let default = Self::default(path);
         let given = self.spec.values.get(path).unwrap_or(&default);
         self.effective.insert(path, serde_json::to_value(given).unwrap_or_default());
@@ -340,16 +374,28 @@ impl Reader<'_> {
     fn targets(&mut self, path: &'static str) -> Vec<Target> {
         let targets: Vec<Target> = self.list(path);
         // Header values are secrets more often than not.
-        if let Some(serde_json::Value::Array(items)) = self.effective.get_mut(path) {
-            let headers = items.iter_mut().filter_map(|item| item.get_mut("headers")?.as_object_mut());
-            headers.flat_map(|headers| headers.values_mut()).for_each(|value| *value = "<redacted>".into());
-        }
+        self.redact(path, "headers");
+        self.redact(path, "secret");
         for (index, target) in targets.iter().enumerate() {
+            if target.secret.is_some() && path != "alerts.webhook" {
+                self.problems.push(Problem::new(format!("{path}[{index}].secret"), "only webhooks are signed: use `headers`"));
+            }
             if !is_http(&target.url) {
                 self.problems.push(Problem::new(format!("{path}[{index}].url"), format!("`{}` is not an http or https URL", target.url)));
             }
         }
         targets
+    }
+
+    /// Hides what lies under `key` in every item of a list.
+    pub(super) fn redact(&mut self, path: &'static str, key: &str) {
+        let Some(serde_json::Value::Array(items)) = self.effective.get_mut(path) else { return };
+        for value in items.iter_mut().filter_map(|item| item.get_mut(key)) {
+            match value {
+                serde_json::Value::Object(fields) => fields.values_mut().for_each(|value| *value = "<redacted>".into()),
+                other => *other = "<redacted>".into(),
+            }
+        }
     }
 
     fn policies(&mut self) -> Vec<Policy> {
@@ -399,7 +445,7 @@ fn is_http(url: &str) -> bool {
     url.parse::<http::Uri>().is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
 }
 
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Bool(flag) => Some(flag.to_string()),

@@ -26,8 +26,12 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts.
     Texts,
-    /// A list of `{url, headers}`.
+    /// A list of `{url, headers, secret}`.
     Targets,
+    /// A list of `{name, hash, tenant, may}`.
+    Tokens,
+    /// A list of tenants with their budgets.
+    Tenants,
     /// A list of policies.
     Policies,
 }
@@ -57,6 +61,14 @@ const fn live(path: &'static str, kind: Kind, default: &'static str, doc: &'stat
     Field { path, kind, default, doc, change_when, live: true }
 }
 
+const CERT: &str = "PEM file with the certificate, then those that vouch for it; empty = plain text. Read again within 2 s when it changes";
+const KEY: &str = "PEM file with the certificate's private key";
+const CLIENT_CA: &str = "PEM file with those who vouch for clients; named, every client must have a certificate (mTLS)";
+const VERSION: &str = "Oldest version of TLS that is spoken";
+const TLS_WHEN: &str = "other machines can reach the endpoint";
+const CLIENT_CA_WHEN: &str = "clients have certificates of your own authority";
+const VERSION_WHEN: &str = "all clients speak 1.3";
+
 /// Everything that may be set, in the order of the reference page.
 pub const FIELDS: &[Field] = &[
     fixed(
@@ -77,7 +89,7 @@ pub const FIELDS: &[Field] = &[
         "allow_unauthenticated_bind",
         Kind::Flag,
         "false",
-        "Allows endpoints that are not loopback although nobody is asked who they are",
+        "Allows endpoints that are not loopback although they have neither certificates nor tokens",
         "the network itself keeps strangers out (a pod, a private network)",
     ),
     fixed(
@@ -91,9 +103,17 @@ pub const FIELDS: &[Field] = &[
         "receivers.otlp.protocols.http.endpoint",
         Kind::Address,
         "127.0.0.1:4318",
-        "Where OTLP over HTTP is received (`/v1/traces`, `/v1/metrics`, `/v1/logs`)",
+        "Where OTLP over HTTP is received (`/v1/traces`, `/v1/metrics`, `/v1/logs`, `/v1development/profiles`)",
         "another program has the port, or senders are on other machines",
     ),
+    fixed("receivers.otlp.protocols.grpc.tls.cert_file", Kind::Text, "", CERT, TLS_WHEN),
+    fixed("receivers.otlp.protocols.grpc.tls.key_file", Kind::Text, "", KEY, TLS_WHEN),
+    fixed("receivers.otlp.protocols.grpc.tls.client_ca_file", Kind::Text, "", CLIENT_CA, CLIENT_CA_WHEN),
+    fixed("receivers.otlp.protocols.grpc.tls.min_version", Kind::Choice(&["1.2", "1.3"]), "1.2", VERSION, VERSION_WHEN),
+    fixed("receivers.otlp.protocols.http.tls.cert_file", Kind::Text, "", CERT, TLS_WHEN),
+    fixed("receivers.otlp.protocols.http.tls.key_file", Kind::Text, "", KEY, TLS_WHEN),
+    fixed("receivers.otlp.protocols.http.tls.client_ca_file", Kind::Text, "", CLIENT_CA, CLIENT_CA_WHEN),
+    fixed("receivers.otlp.protocols.http.tls.min_version", Kind::Choice(&["1.2", "1.3"]), "1.2", VERSION, VERSION_WHEN),
     fixed(
         "receivers.otlp.max_request_size",
         Kind::Size("64KiB", "1GiB"),
@@ -121,6 +141,38 @@ pub const FIELDS: &[Field] = &[
         "[]",
         "Host names, beside IP addresses and `localhost`, under which browsers may ask for the page; all others are refused (DNS rebinding)",
         "a reverse proxy serves the page under a name",
+    ),
+    fixed("api.tls.cert_file", Kind::Text, "", CERT, TLS_WHEN),
+    fixed("api.tls.key_file", Kind::Text, "", KEY, TLS_WHEN),
+    fixed("api.tls.client_ca_file", Kind::Text, "", CLIENT_CA, CLIENT_CA_WHEN),
+    fixed("api.tls.min_version", Kind::Choice(&["1.2", "1.3"]), "1.2", VERSION, VERSION_WHEN),
+    live(
+        "access.tokens",
+        Kind::Tokens,
+        "[]",
+        "Known tokens, as hashes; see below. As soon as one may `send`, all senders need one; as soon as one may `read` or `act`, the page and the API ask for one",
+        "other machines or other people can reach an endpoint",
+    ),
+    live(
+        "access.tenant_header",
+        Kind::Text,
+        "",
+        "Header (gRPC: metadata) in which senders name their tenant; heard where no token is asked for, or the token's tenant is `*`. Empty = nobody is asked",
+        "one gateway sends for several tenants (`X-Scope-OrgID` is customary)",
+    ),
+    live(
+        "access.tenants",
+        Kind::Tenants,
+        "[]",
+        "Budgets of single tenants; see below. Who exceeds one is told when to come again",
+        "one tenant can send so much that others suffer",
+    ),
+    live(
+        "access.max_tenants",
+        Kind::Count(1, 10_000),
+        "100",
+        "Tenants at most, listed ones included; telemetry of further ones is refused",
+        "more tenants than this are named by a header",
     ),
     fixed(
         "log.durability",

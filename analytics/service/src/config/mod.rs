@@ -3,6 +3,7 @@
 //! One table (`fields`) says what may be set; checking, defaults, the reference page and the JSON schema
 //! all come from it.
 
+mod access;
 mod build;
 mod fields;
 mod plan;
@@ -14,6 +15,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use access::{AccessConfig, Certificates};
 pub use build::{Alerts, Api, Config, Detection, LogConfig, Profiler, Retention, Target};
 pub use fields::{FIELDS, Field, Kind};
 pub use plan::{Change, Plan};

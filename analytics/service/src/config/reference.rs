@@ -28,9 +28,31 @@ actions:\n\
 \x20   - name: slow-the-senders\n\
 \x20     do: {throttle: {delay: 500ms, lasting: 5m}}   # answers to the first suspect's exports carry a retry delay\n\
 ```\n\n\
+## `access`: tokens and tenants\n\n\
+`geophone token` makes a token and prints the lines for it; the file holds its salted hash only.\n\n\
+```yaml\n\
+access:\n\
+\x20 tokens:\n\
+\x20   - name: shop-collector                 # unique; the user where basic authentication is used\n\
+\x20     hash: \"sha256:SALT:DIGEST\"          # as `geophone token` prints it\n\
+\x20     tenant: shop                         # whose telemetry it brings; `*` = the header may say; default: `default`\n\
+\x20     may: [send]                          # send, read (page, API, SQL, /metrics; of all tenants), act (read and approve); default: [send]\n\
+\x20 tenants:\n\
+\x20   - name: shop                           # `*` = all that are not listed\n\
+\x20     requests_per_second: 200             # each may be left out = no limit; one second's worth may come at once\n\
+\x20     items_per_second: 50000              # spans, data points, log records, samples\n\
+\x20     bytes_per_second: 20MiB              # unpacked\n\
+\x20     series_max: 20000                    # series watched; further ones are folded into one marked `overflow`\n\
+```\n\n\
+A sender shows its token as `authorization: Bearer TOKEN`, or as basic authentication with the token's name and the token; so does a browser. \
+No token or a wrong one is answered by 401 / UNAUTHENTICATED, a token without the right or for another tenant by 403 / PERMISSION_DENIED, \
+a budget that is used up by 429 / RESOURCE_EXHAUSTED with the time to come again. `/livez`, `/readyz` and gRPC's health check ask for none.\n\n\
+## `alerts.webhook[].secret`\n\n\
+Messages are then signed: `X-Geophone-Signature: sha256=HEX` is the HMAC-SHA256 of the body, and `webhook-id`, `webhook-timestamp`, \
+`webhook-signature: v1,BASE64` are those of Standard Webhooks (a secret that begins with `whsec_` is read as base64). Write it as `${env:NAME}`.\n\n\
 ## Security\n\n\
-The service asks nobody who they are, so it listens on loopback only. Any other address is refused unless `allow_unauthenticated_bind: true` \
-says that the network keeps strangers out. The API refuses requests whose `Host` is a foreign name (DNS rebinding) and writes that come from another site.\n";
+Without certificates and tokens the service asks nobody who they are, so it listens on loopback only. Any other address needs certificates or tokens \
+for that endpoint, or `allow_unauthenticated_bind: true`, which says that the network keeps strangers out. The API refuses requests whose `Host` is a foreign name (DNS rebinding) and writes that come from another site.\n";
 
 /// The reference page.
 pub fn markdown() -> String {
@@ -61,7 +83,9 @@ fn describe(kind: Kind) -> String {
         Kind::Flag => write!(text, "`true` or `false`"),
         Kind::Choice(words) => write!(text, "`{}`", words.join("`, `")),
         Kind::Texts => write!(text, "list of texts"),
-        Kind::Targets => write!(text, "list of `{{url, headers}}`"),
+        Kind::Targets => write!(text, "list of `{{url, headers, secret}}`"),
+        Kind::Tokens => write!(text, "list of tokens"),
+        Kind::Tenants => write!(text, "list of tenants"),
         Kind::Policies => write!(text, "list of policies"),
     };
     written.expect("writing to a String cannot fail");
@@ -109,14 +133,24 @@ fn leaf_schema(field: &Field) -> Value {
         Kind::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Kind::Targets => {
             json!({"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["url"], "properties": {
-            "url": {"type": "string"}, "headers": {"type": "object", "additionalProperties": {"type": "string"}}}}})
+            "url": {"type": "string"}, "headers": {"type": "object", "additionalProperties": {"type": "string"}}, "secret": {"type": "string"}}}})
+        }
+        Kind::Tokens => {
+            json!({"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["name", "hash"], "properties": {
+            "name": {"type": "string"}, "hash": {"type": "string"}, "tenant": {"type": "string"},
+            "may": {"type": "array", "items": {"enum": ["send", "read", "act"]}}}}})
+        }
+        Kind::Tenants => {
+            json!({"type": "array", "items": {"type": "object", "additionalProperties": false, "required": ["name"], "properties": {
+            "name": {"type": "string"}, "requests_per_second": {"type": "number"}, "items_per_second": {"type": "number"},
+            "bytes_per_second": {"type": ["string", "integer"]}, "series_max": {"type": "integer", "minimum": 1}}}})
         }
         Kind::Policies => json!({"type": "array", "items": policy_schema()}),
     };
     let about = format!("{}. Value: {}. Change it when {}.", field.doc, describe(field.kind), field.change_when);
     let map = node.as_object_mut().expect("every arm makes an object");
     map.insert("description".into(), json!(about));
-    if !matches!(field.kind, Kind::Texts | Kind::Targets | Kind::Policies) {
+    if !matches!(field.kind, Kind::Texts | Kind::Targets | Kind::Policies | Kind::Tokens | Kind::Tenants) {
         map.insert("default".into(), json!(field.default));
     }
     node

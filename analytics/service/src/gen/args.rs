@@ -68,6 +68,8 @@ pub enum SignalWord {
     Metrics,
     /// Log records.
     Logs,
+    /// Samples of one profile.
+    Profiles,
 }
 
 /// `--compression`.
@@ -135,6 +137,7 @@ impl GenArgs {
             SignalWord::Traces => Signal::Traces,
             SignalWord::Metrics => Signal::Metrics,
             SignalWord::Logs => Signal::Logs,
+            SignalWord::Profiles => Signal::Profiles,
         };
         Ok(Task {
             endpoint: self.endpoint.clone().unwrap_or_else(|| usual.to_owned()),

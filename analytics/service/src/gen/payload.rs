@@ -6,10 +6,16 @@ use geophone_client::ExportRequest;
 use geophone_proto::{
     Signal,
     otlp::{
-        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+        collector::{
+            logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+            profiles::v1development::ExportProfilesServiceRequest, trace::v1::ExportTraceServiceRequest,
+        },
         common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
         logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
         metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric::Data, number_data_point},
+        profiles::v1development::{
+            Function, Line, Link, Location, Profile, ProfilesDictionary, ResourceProfiles, Sample, ScopeProfiles, Stack, ValueType,
+        },
         resource::v1::Resource,
         trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind},
     },
@@ -55,6 +61,7 @@ impl Payload {
             Signal::Traces => traces(items, service),
             Signal::Metrics => points(items, service, &mut random),
             Signal::Logs => logs(items, service),
+            Signal::Profiles => profiles(items, service),
         };
         let bytes = request.encode().to_vec();
         let slots = slots(&bytes, &mut random);
@@ -178,6 +185,41 @@ fn logs(items: u32, service: u32) -> ExportRequest {
     let scope_logs = vec![ScopeLogs { scope: scope(), log_records: (0..items).map(one).collect(), ..ScopeLogs::default() }];
     let resource_logs = vec![ResourceLogs { resource: resource(service), scope_logs, ..ResourceLogs::default() }];
     ExportRequest::Logs(ExportLogsServiceRequest { resource_logs })
+}
+
+/// Each item is a profile of eight samples.
+fn profiles(items: u32, service: u32) -> ExportRequest {
+    let names = ["", "cpu", "nanoseconds", "main", "serve", "checkout", "price", "encode"];
+    let last = i32::try_from(names.len()).unwrap_or(0);
+    let functions = (2..last).map(|name| Function { name_strindex: if name == 2 { 0 } else { name }, ..Function::default() });
+    let location = |function| Location { lines: vec![Line { function_index: function, ..Line::default() }], ..Location::default() };
+    let stacks = (1..5).map(|depth| Stack { location_indices: (1..=depth).rev().collect() });
+    let dictionary = ProfilesDictionary {
+        mapping_table: vec![Default::default()],
+        location_table: std::iter::once(Location::default()).chain((1..last - 2).map(location)).collect(),
+        function_table: functions.collect(),
+        link_table: vec![Link::default(), Link { trace_id: trace_mark(), span_id: SPAN_MARK.to_vec() }],
+        string_table: names.map(str::to_owned).to_vec(),
+        attribute_table: vec![Default::default()],
+        stack_table: std::iter::once(Stack::default()).chain(stacks).collect(),
+    };
+    let sample = |place: i32| Sample {
+        stack_index: 1 + place % 4,
+        link_index: place % 2,
+        values: vec![i64::from(place + 1) * 1_000_000],
+        ..Sample::default()
+    };
+    let one = Profile {
+        sample_type: Some(ValueType { type_strindex: 1, unit_strindex: 2 }),
+        samples: (0..8).map(sample).collect(),
+        time_unix_nano: START_MARK,
+        duration_nano: 1_000_000_000,
+        period: 10_000_000,
+        ..Profile::default()
+    };
+    let scope_profiles = vec![ScopeProfiles { scope: scope(), profiles: vec![one; items as usize], ..ScopeProfiles::default() }];
+    let resource_profiles = vec![ResourceProfiles { resource: resource(service), scope_profiles, ..ResourceProfiles::default() }];
+    ExportRequest::Profiles(ExportProfilesServiceRequest { resource_profiles, dictionary: Some(dictionary) })
 }
 
 fn resource(service: u32) -> Option<Resource> {

@@ -111,6 +111,7 @@ fn time_of(batch: &Batch) -> Option<UnixNanos> {
         Columns::Traces(spans) => spans.end_ns().values().to_vec(),
         Columns::Metrics(points) => points.time_ns().values().to_vec(),
         Columns::Logs(logs) => logs.time_ns().values().to_vec(),
+        Columns::Profiles(samples) => samples.time_ns().values().to_vec(),
     };
     times.sort_unstable();
     let middle = *times.get(times.len() / 2)?;

@@ -12,10 +12,17 @@ pub fn json_signal(text: &[u8]) -> Option<Signal> {
         metrics: Option<serde::de::IgnoredAny>,
         #[serde(rename = "resourceLogs", alias = "resource_logs")]
         logs: Option<serde::de::IgnoredAny>,
+        #[serde(rename = "resourceProfiles", alias = "resource_profiles")]
+        profiles: Option<serde::de::IgnoredAny>,
     }
     // The key mostly stands at the beginning; only else is the whole line read.
     let start = &text[..text.len().min(64)];
-    let near = [("\"resourceSpans\"", Signal::Traces), ("\"resourceMetrics\"", Signal::Metrics), ("\"resourceLogs\"", Signal::Logs)];
+    let near = [
+        ("\"resourceSpans\"", Signal::Traces),
+        ("\"resourceMetrics\"", Signal::Metrics),
+        ("\"resourceLogs\"", Signal::Logs),
+        ("\"resourceProfiles\"", Signal::Profiles),
+    ];
     let start = start.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
     if let Some((_, signal)) = near.iter().find(|(key, _)| start.starts_with(key.as_bytes())) {
         return Some(*signal);
@@ -25,6 +32,7 @@ pub fn json_signal(text: &[u8]) -> Option<Signal> {
         Keys { spans: Some(_), .. } => Some(Signal::Traces),
         Keys { metrics: Some(_), .. } => Some(Signal::Metrics),
         Keys { logs: Some(_), .. } => Some(Signal::Logs),
+        Keys { profiles: Some(_), .. } => Some(Signal::Profiles),
         _ => None,
     }
 }
@@ -40,6 +48,8 @@ fn row_signal(row: &[u8]) -> Option<Signal> {
     let mut signal = None;
     for field in fields(row) {
         signal = match (field.number, field.kind) {
+            // Profile: time.
+            (3, 1) => Some(Signal::Profiles),
             // LogRecord: time, observed time, severity number.
             (1 | 11, 1) | (2, 0) => Some(Signal::Logs),
             // Span: start, end, kind; ids of 16 and 8 bytes.

@@ -10,7 +10,7 @@ const NEWEST: f64 = 0.2;
 /// Shared counters; written by one thread each, read by anybody.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    items: [AtomicU64; 3],
+    items: [AtomicU64; Signal::ALL.len()],
     items_before: AtomicU64,
     rate: AtomicU64,
     head: AtomicU64,
@@ -101,16 +101,20 @@ impl Pulse {
         self.head.load(Relaxed).saturating_sub(self.stepped.load(Relaxed))
     }
 
+    /// How far the brain is behind the newest record, in time.
+    pub fn lag_seconds(&self) -> f64 {
+        let lag_ns = self.head_at_ns.load(Relaxed).saturating_sub(self.step_at_ns.load(Relaxed));
+        if self.behind() == 0 { 0.0 } else { lag_ns as f64 / 1e9 }
+    }
+
     /// For `/api/v1/status`.
     pub fn status(&self) -> Value {
-        let lag_ns = self.head_at_ns.load(Relaxed).saturating_sub(self.step_at_ns.load(Relaxed));
-        let lag_seconds = if self.behind() == 0 { 0.0 } else { lag_ns as f64 / 1e9 };
-        let [traces, metrics, logs] = [0, 1, 2].map(|place: usize| self.items[place].load(Relaxed));
+        let [traces, metrics, logs, profiles] = Signal::ALL.map(|signal| self.items[place(signal)].load(Relaxed));
         json!({
             "items_per_second": f64::from_bits(self.rate.load(Relaxed)),
-            "items": {"traces": traces, "metrics": metrics, "logs": logs},
+            "items": {"traces": traces, "metrics": metrics, "logs": logs, "profiles": profiles},
             "lag_records": self.behind(),
-            "lag_seconds": lag_seconds,
+            "lag_seconds": self.lag_seconds(),
             "brain_rebuilds": self.brain_rebuilds.load(Relaxed),
             "skipped_records": self.skipped_records.load(Relaxed),
             "ready": self.checks().iter().all(|(_, fine)| *fine),
@@ -123,5 +127,6 @@ const fn place(signal: Signal) -> usize {
         Signal::Traces => 0,
         Signal::Metrics => 1,
         Signal::Logs => 2,
+        Signal::Profiles => 3,
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     telemetry,
     view::{Limits, View},
 };
-use geophone_ingest::Listening;
+use geophone_ingest::{Access, Listening};
 use geophone_proto::seam::Clock;
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -45,6 +45,7 @@ pub struct Service {
     pub addresses: Addresses,
     /// What it shows.
     pub view: Arc<View>,
+    access: Access,
     config: Config,
     stop: watch::Sender<bool>,
     last: watch::Sender<bool>,
@@ -74,7 +75,8 @@ impl Service {
         let view = Arc::new(View::new(Limits::of_memory(config.memory_limit, config.detection.series_max)));
         recovery::show_kept(&store, &view);
         let (pulse, outgoing, board) = (Arc::new(Pulse::default()), Outgoing::default(), Arc::new(Board::default()));
-        let site = Site { config, clock, pulse, log, store, view, submitter, outgoing, board, stopped };
+        let access = Access::new(config.access.rules.clone());
+        let site = Site { config, clock, pulse, log, store, view, access, submitter, outgoing, board, stopped };
 
         let (listening, api, addresses) = site.open_doors(sink).await?;
         let committer = site.commit(arrivals, submissions, listening.pressure.clone(), is_last)?;
@@ -87,16 +89,34 @@ impl Service {
         let couriers = site.tell(addresses)?;
         let api = site.show(api, addresses, &card);
 
-        let Site { config, view, .. } = site;
+        let Site { config, view, access, .. } = site;
         let errands = std::iter::once(actor).chain(profiler).collect();
-        Ok(Self { addresses, view, config, stop, last, listening, mind, couriers, api, ticker, committer, dispatcher, errands, sealer })
+        Ok(Self {
+            addresses,
+            view,
+            access,
+            config,
+            stop,
+            last,
+            listening,
+            mind,
+            couriers,
+            api,
+            ticker,
+            committer,
+            dispatcher,
+            errands,
+            sealer,
+        })
     }
 
     /// Takes over what can change while running; says what needs a restart.
     pub async fn reload(&mut self, config: Config) -> Plan {
         let plan = Plan::between(Some(&self.config), &config);
-        if plan.has_live() {
-            let new = Config { action_mode: config.action_mode, policies: config.policies, alerts: config.alerts, ..self.config.clone() };
+        // Secrets are not in a plan, and change all the same.
+        if plan.has_live() || config.alerts != self.config.alerts || config.access != self.config.access {
+            let Config { action_mode, policies, alerts, access, .. } = config;
+            let new = Config { action_mode, policies, alerts, access, ..self.config.clone() };
             if self.mind.reloads.try_send(new.settings()).is_err() {
                 metrics::counter!("geophone_reloads_refused_total").increment(1);
                 tracing::error!("the brain is busy with earlier settings; reload again");
@@ -104,11 +124,12 @@ impl Service {
             }
             let live: Vec<&'static str> = plan.changes.iter().filter(|change| change.live).map(|change| change.path).collect();
             self.config = new;
+            self.access.replace(self.config.access.rules.clone());
             if let Err(error) = self.couriers.replace(&alerts_of(&self.config, self.addresses)).await {
                 tracing::error!("alerts stand still: {error}");
             }
             self.config.effective.extend(live.iter().filter_map(|path| Some((*path, config.effective.get(path)?.clone()))));
-            tracing::info!("taken over: {}", live.join(", "));
+            tracing::info!("taken over: {}", if live.is_empty() { "secrets".to_owned() } else { live.join(", ") });
         }
         let restart = plan.needs_restart();
         if !restart.is_empty() {

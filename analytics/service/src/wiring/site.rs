@@ -13,7 +13,7 @@ use super::{
 use crate::{
     act::{self, LocalEffector, Past},
     alerts::{Board, Parts},
-    api::{self, Answer, Rooms},
+    api::{self, Answer, Door, Rooms},
     config::{Alerts, Config},
     error::ServiceError,
     models,
@@ -23,7 +23,7 @@ use crate::{
     view::View,
 };
 use geophone_engine::Settings;
-use geophone_ingest::{Arrival, Listening, Pressure, Throttle};
+use geophone_ingest::{Access, Arrival, Listening, Pressure, Throttle, Tls};
 use geophone_proto::{model::ModelCard, seam::Clock, stacks::StackRequest};
 use geophone_store::{Log, Store};
 use std::{
@@ -54,6 +54,15 @@ pub struct Addresses {
     pub otlp_http: SocketAddr,
     /// Page and API.
     pub http: SocketAddr,
+    /// Whether the latter has certificates.
+    pub is_https: bool,
+}
+
+impl Addresses {
+    /// Where the page is, as one types it.
+    pub fn page(&self) -> String {
+        format!("{}://{}", if self.is_https { "https" } else { "http" }, self.http)
+    }
 }
 
 /// What every step shares.
@@ -64,6 +73,7 @@ pub(super) struct Site {
     pub log: Arc<Log>,
     pub store: Arc<Store>,
     pub view: Arc<View>,
+    pub access: Access,
     pub submitter: Submitter,
     pub outgoing: Outgoing,
     pub board: Arc<Board>,
@@ -87,16 +97,27 @@ pub(super) struct Mind {
 
 impl Site {
     /// Binds every address, the API's first: it is the likeliest to be taken.
-    pub async fn open_doors(&self, sink: mpsc::Sender<Arrival>) -> Result<(Listening, TcpListener, Addresses), ServiceError> {
+    pub async fn open_doors(&self, sink: mpsc::Sender<Arrival>) -> Result<(Listening, Door, Addresses), ServiceError> {
         let wanted = self.config.api.endpoint;
         let failed = || format!("listen on {wanted} (choose another with --http-endpoint)");
         let api = TcpListener::bind(wanted).await.map_err(ServiceError::io(failed()))?;
-        let listening = geophone_ingest::serve(ingest_config(&self.config), self.clock.clone(), sink, self.stopped.clone()).await;
+        let tls = self.api_certificates().await?;
+        let listening =
+            geophone_ingest::serve(ingest_config(&self.config, self.access.clone()), self.clock.clone(), sink, self.stopped.clone()).await;
         let listening = listening.map_err(|error| ServiceError::room(error.class(), error))?;
         let http = api.local_addr().map_err(ServiceError::io("read the address of the API"))?;
         let (Some(otlp_grpc), Some(otlp_http)) = (listening.grpc, listening.http) else { return Err(ServiceError::Stopped("receiver")) };
         self.pulse.set_listening(true);
-        Ok((listening, api, Addresses { otlp_grpc, otlp_http, http }))
+        let addresses = Addresses { otlp_grpc, otlp_http, http, is_https: tls.is_some() };
+        Ok((listening, Door::new(api, tls), addresses))
+    }
+
+    async fn api_certificates(&self) -> Result<Option<Arc<Tls>>, ServiceError> {
+        let Some(files) = self.config.certificates.api.clone() else { return Ok(None) };
+        let tls = Tls::load(files).await.map_err(|error| ServiceError::room(error.class(), error))?;
+        let tls = Arc::new(tls);
+        tls.keep_watch(self.stopped.clone());
+        Ok(Some(tls))
     }
 
     /// Requests and records of our own into the log.
@@ -181,10 +202,11 @@ impl Site {
 
     /// A tick a second, and gauges with it.
     pub fn tick(&self) -> tokio::task::JoinHandle<()> {
-        let view = self.view.clone();
+        let (view, pulse) = (self.view.clone(), self.pulse.clone());
         let gauges = move || {
             let [incidents, _, anomalies, _, series, points] = view.counts();
             metrics::gauge!("geophone_up").set(1.0);
+            metrics::gauge!("geophone_brain_lag_seconds").set(pulse.lag_seconds());
             metrics::gauge!("geophone_incidents_open").set(incidents as f64);
             metrics::gauge!("geophone_anomalies_open").set(anomalies as f64);
             metrics::gauge!("geophone_series").set(series as f64);
@@ -208,9 +230,9 @@ impl Site {
     }
 
     /// Page and API.
-    pub fn show(&self, listener: TcpListener, addresses: Addresses, card: &ModelCard) -> tokio::task::JoinHandle<()> {
+    pub fn show(&self, door: Door, addresses: Addresses, card: &ModelCard) -> tokio::task::JoinHandle<()> {
         let prometheus = telemetry::recorder();
-        let store = self.store.clone();
+        let (store, access) = (self.store.clone(), self.access.clone());
         let rooms = Rooms {
             query: Arc::new(move |sql| {
                 let rows = store.query(sql).map_err(|error| ServiceError::room(error.class(), error))?;
@@ -220,12 +242,13 @@ impl Site {
             pulse: self.pulse.clone(),
             board: self.board.clone(),
             models: vec![models::shown(card, "active")],
-            metrics: Arc::new(|| prometheus.render()),
+            metrics: Arc::new(move || telemetry::render(prometheus, &access)),
+            access: self.access.clone(),
             facts: self.facts(addresses, card),
             allowed_hosts: self.config.api.allowed_hosts.clone(),
             ..Rooms::new(self.view.clone(), self.submitter.clone(), self.stopped.clone())
         };
-        threads::task(serve_api(listener, Arc::new(rooms), self.stopped.clone()))
+        threads::task(serve_api(door, Arc::new(rooms), self.stopped.clone()))
     }
 
     /// What does not change while the service runs, for `/api/v1/status`.
@@ -255,12 +278,12 @@ pub(super) fn model_maker(config: &Config) -> MakeModel {
 
 /// `alerts.external_url`, or our own address.
 pub(super) fn alerts_of(config: &Config, addresses: Addresses) -> Alerts {
-    let own = format!("http://{}", addresses.http);
+    let own = addresses.page();
     let external_url = Some(config.alerts.external_url.clone()).filter(|url| !url.is_empty()).unwrap_or(own);
     Alerts { external_url, ..config.alerts.clone() }
 }
 
-fn ingest_config(config: &Config) -> geophone_ingest::Config {
+fn ingest_config(config: &Config, access: Access) -> geophone_ingest::Config {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     geophone_ingest::Config {
         grpc: Some(config.otlp_grpc),
@@ -268,15 +291,18 @@ fn ingest_config(config: &Config) -> geophone_ingest::Config {
         request_bytes_max: bytes(config.request_bytes_max),
         budget_bytes: bytes(config.memory_limit / 4),
         connections_max: bytes(config.connections_max),
+        access,
+        grpc_tls: config.certificates.grpc.clone(),
+        http_tls: config.certificates.http.clone(),
     }
 }
 
-async fn serve_api(listener: TcpListener, rooms: Arc<Rooms>, mut stopped: watch::Receiver<bool>) {
+async fn serve_api(door: Door, rooms: Arc<Rooms>, mut stopped: watch::Receiver<bool>) {
     let goodbye = async move {
         // A sender that is gone means the same.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let served = axum::serve(listener, api::router(rooms)).with_graceful_shutdown(goodbye).await;
+    let served = axum::serve(door, api::router(rooms)).with_graceful_shutdown(goodbye).await;
     if let Err(error) = served {
         tracing::error!("the API has stopped: {error}");
     }

@@ -19,13 +19,13 @@
 //! | crc32 | 4 | (IEEE) of the length's 4 bytes and everything after the crc |
 //! | seq | 8 | position |
 //! | at | 8 | when it was appended, nanoseconds since 1970 |
-//! | kind | 1 | 1 traces, 2 metrics, 3 logs, 16 tick, 17 decision, 18 outcome, 19 model swapped, 20 stacks |
+//! | kind | 1 | 1 traces, 2 metrics, 3 logs, 4 profiles, 16 tick, 17 decision, 18 outcome, 19 model swapped, 20 stacks |
 //! | transport | 1 | 0 none, 1 gRPC, 2 HTTP, 3 file |
 //! | encoding | 1 | 0 plain |
 //! | zero | 1 | |
 //! | tenant length | 2 | |
 //! | tenant | | UTF-8 |
-//! | payload | the rest | kinds 1 to 3: the OTLP `Export*ServiceRequest` as protobuf; 17 to 20: JSON |
+//! | payload | the rest | kinds 1 to 4: the OTLP `Export*ServiceRequest` as protobuf; 17 to 20: JSON |
 //!
 //! Zeros are never a frame, so a file whose end was preallocated or never reached the disk is cut
 //! where the zeros begin.
@@ -99,6 +99,7 @@ pub(crate) fn payload_of(record: &Record) -> Result<Payload, String> {
                 Signal::Traces => 1,
                 Signal::Metrics => 2,
                 Signal::Logs => 3,
+                Signal::Profiles => 4,
             },
             transport: match export.transport {
                 Transport::Grpc => 1,
@@ -183,12 +184,13 @@ pub(crate) fn decode_frame(frame: &Bytes) -> Result<Record, String> {
     let payload = frame.slice(tenant_end..);
     let text = |error: serde_json::Error| error.to_string();
     let body = match kind {
-        1..=3 => RecordBody::Batch(Export {
+        1..=4 => RecordBody::Batch(Export {
             tenant: Tenant(std::str::from_utf8(tenant).map_err(|error| error.to_string())?.into()),
             signal: match kind {
                 1 => Signal::Traces,
                 2 => Signal::Metrics,
-                _ => Signal::Logs,
+                3 => Signal::Logs,
+                _ => Signal::Profiles,
             },
             transport: match transport {
                 1 => Transport::Grpc,

@@ -203,6 +203,7 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
                     geophone_proto::Columns::Traces(rows) => rows.record_batch(),
                     geophone_proto::Columns::Metrics(rows) => rows.record_batch(),
                     geophone_proto::Columns::Logs(rows) => rows.record_batch(),
+                    geophone_proto::Columns::Profiles(rows) => rows.record_batch(),
                 };
                 let tables = [batch.resources.record_batch(), batch.scopes.record_batch(), rows];
                 tables.iter().map(|table| table.get_array_memory_size()).sum()

@@ -3,7 +3,7 @@
 
 use geophone_proto::{
     Batch, Columns,
-    columns::{Logs, Points, Spans},
+    columns::{Logs, Points, Samples, Spans},
 };
 use polars::prelude::{
     BooleanChunked, ChunkTake, Column, DataType, Float64Type, IdxCa, IdxSize, IntoColumn, IntoSeries, ListBuilderTrait,
@@ -60,6 +60,7 @@ macro_rules! rows_of {
 rows_of!(Spans, Traces);
 rows_of!(Points, Metrics);
 rows_of!(Logs, Logs);
+rows_of!(Samples, Profiles);
 
 fn count(parts: &[Part]) -> usize {
     parts.iter().map(Part::len).sum()

@@ -1,4 +1,4 @@
-//! The tables made from telemetry, `spans`, `metric_points` and `logs`: their columns and how each is
+//! The tables made from telemetry, `spans`, `metric_points`, `logs` and `profiles`: their columns and how each is
 //! filled. SQL, Parquet and the names in the documentation all come from here.
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
 use arrow_array::{Array, Float64Array, ListArray};
 use geophone_proto::{
     Batch, Signal,
-    columns::{Logs, PointKind, Points, Spans, severity_str, span_kind_str, status_str},
+    columns::{Logs, PointKind, Points, Samples, Spans, severity_str, span_kind_str, status_str},
 };
 use polars::prelude::{Column, DataFrame, DataType, PolarsResult};
 
@@ -18,6 +18,7 @@ pub(crate) enum Telemetry {
     Spans,
     MetricPoints,
     Logs,
+    Profiles,
 }
 
 /// What a column holds.
@@ -112,19 +113,41 @@ const LOGS: &[(&str, Type)] = &[
     ("tenant", Type::Text),
 ];
 
+/// Columns of `profiles`: one row a sample.
+const PROFILES: &[(&str, Type)] = &[
+    ("time_ns", Type::Int),
+    ("duration_ns", Type::Int),
+    ("service", Type::Text),
+    ("profile_id", Type::Text),
+    ("sample_type", Type::Text),
+    ("unit", Type::Text),
+    ("value", Type::Int),
+    ("count", Type::Int),
+    ("stack", Type::Text),
+    ("trace_id", Type::Text),
+    ("span_id", Type::Text),
+    ("attributes", Type::Text),
+    ("resource", Type::Text),
+    ("version", Type::Text),
+    ("instance", Type::Text),
+    ("scope", Type::Text),
+    ("tenant", Type::Text),
+];
+
 /// Times and counts are signed, so that SQL can subtract them; beyond the year 2262 they stop.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Telemetry {
-    pub(crate) const ALL: [Self; 3] = [Self::Spans, Self::MetricPoints, Self::Logs];
+    pub(crate) const ALL: [Self; 4] = [Self::Spans, Self::MetricPoints, Self::Logs, Self::Profiles];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Spans => "spans",
             Self::MetricPoints => "metric_points",
             Self::Logs => "logs",
+            Self::Profiles => "profiles",
         }
     }
 
@@ -133,6 +156,7 @@ impl Telemetry {
             Self::Spans => SPANS,
             Self::MetricPoints => METRIC_POINTS,
             Self::Logs => LOGS,
+            Self::Profiles => PROFILES,
         }
     }
 
@@ -147,6 +171,7 @@ impl Telemetry {
             Signal::Traces => Self::Spans,
             Signal::Metrics => Self::MetricPoints,
             Signal::Logs => Self::Logs,
+            Signal::Profiles => Self::Profiles,
         }
     }
 
@@ -156,6 +181,7 @@ impl Telemetry {
             geophone_proto::Columns::Traces(rows) => rows.end_ns().values(),
             geophone_proto::Columns::Metrics(rows) => rows.time_ns().values(),
             geophone_proto::Columns::Logs(rows) => rows.time_ns().values(),
+            geophone_proto::Columns::Profiles(rows) => rows.time_ns().values(),
         }
     }
 
@@ -169,6 +195,7 @@ impl Telemetry {
                     Self::Spans => span_column(name, parts),
                     Self::MetricPoints => point_column(name, parts),
                     Self::Logs => log_column(name, parts),
+                    Self::Profiles => sample_column(name, parts),
                 }
                 .transpose()
             })
@@ -257,5 +284,22 @@ fn log_column(name: &str, parts: &[Part]) -> PolarsResult<Option<Column>> {
         "span_id" => text::<Logs>(name, parts, |rows, row, out| hex(rows.span_id().value(row), out)),
         "attributes" => text::<Logs>(name, parts, |rows, row, out| attributes(rows.attributes().value(row), out)),
         other => return origin_column::<Logs>(other, parts),
+    }))
+}
+
+fn sample_column(name: &str, parts: &[Part]) -> PolarsResult<Option<Column>> {
+    Ok(Some(match name {
+        "time_ns" => ints::<Samples>(name, parts, |rows, row| signed(rows.time_ns().value(row))),
+        "duration_ns" => ints::<Samples>(name, parts, |rows, row| signed(rows.duration_ns().value(row))),
+        "profile_id" => text::<Samples>(name, parts, |rows, row, out| hex(rows.profile_id().value(row), out)),
+        "sample_type" => text_ref::<Samples>(name, parts, |rows, row| rows.sample_type().value(row)),
+        "unit" => text_ref::<Samples>(name, parts, |rows, row| rows.unit().value(row)),
+        "value" => ints::<Samples>(name, parts, |rows, row| rows.value().value(row)),
+        "count" => ints::<Samples>(name, parts, |rows, row| signed(rows.count().value(row))),
+        "stack" => text_ref::<Samples>(name, parts, |rows, row| rows.stack().value(row)),
+        "trace_id" => text::<Samples>(name, parts, |rows, row, out| hex(rows.trace_id().value(row), out)),
+        "span_id" => text::<Samples>(name, parts, |rows, row, out| hex(rows.span_id().value(row), out)),
+        "attributes" => text::<Samples>(name, parts, |rows, row, out| attributes(rows.attributes().value(row), out)),
+        other => return origin_column::<Samples>(other, parts),
     }))
 }

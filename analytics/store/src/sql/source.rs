@@ -23,7 +23,8 @@ use std::{
 const CHUNK_ROWS: usize = 16 * 1024;
 
 /// Names of all tables, as listed.
-pub(crate) const TABLES: [&str; 9] = ["spans", "metric_points", "logs", "features", "scores", "bands", "anomalies", "incidents", "actions"];
+pub(crate) const TABLES: [&str; 10] =
+    ["spans", "metric_points", "logs", "profiles", "features", "scores", "bands", "anomalies", "incidents", "actions"];
 
 /// Everything a query may read, as of one moment.
 pub(crate) struct Moment {

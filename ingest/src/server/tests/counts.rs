@@ -1,7 +1,15 @@
 //! Scenario: requests end in every way there is.
 //! Guarantees: received = acked + refused + open, at every moment, and what is lost is counted as dropped.
 
-use crate::server::{budget::Budget, receipt::Receipt, tally::Tally};
+use crate::{
+    access::{Access, Place},
+    server::{
+        budget::Budget,
+        receipt::Receipt,
+        refusal::Refusal,
+        tally::{Guest, Tally},
+    },
+};
 use geophone_proto::{Class, Signal, Tenant, Transport};
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use std::{
@@ -57,9 +65,11 @@ impl Notebook {
     }
 
     fn check(&self) {
-        let [received, acked, refused, open] = ["received_items_total", "acked_items_total", "refused_items_total", "open_items"]
-            .map(|name| self.sum(&format!("geophone_{name}")));
-        assert_eq!(received, acked + refused + open);
+        for what in ["items", "requests"] {
+            let [received, acked, refused] =
+                ["received", "acked", "refused"].map(|name| self.sum(&format!("geophone_{name}_{what}_total")));
+            assert_eq!(received, acked + refused + self.sum(&format!("geophone_open_{what}")), "{what}");
+        }
     }
 }
 
@@ -81,11 +91,18 @@ impl Recorder for Notebook {
     }
 }
 
+const PLACE: Place = Place { signal: Some(Signal::Traces), transport: Transport::Grpc };
+
 #[test]
 fn received_is_acked_and_refused_and_open() {
     let notebook = Notebook::default();
     metrics::with_local_recorder(&notebook, || {
-        let budget = Budget::new(1000);
+        let (budget, access) = (Budget::new(1000), Access::default());
+        let account = access.account(&Tenant::default()).expect("there is room");
+        let check = || {
+            access.publish();
+            notebook.check();
+        };
         let endings: [&dyn Fn(Receipt); 4] = [
             &Receipt::ack,
             &|receipt| receipt.nack(Class::Retry, String::new()),
@@ -93,16 +110,23 @@ fn received_is_acked_and_refused_and_open() {
             &drop,
         ];
         for end in endings {
-            let mut tally = Tally::received(Signal::Traces, Transport::Grpc, &Tenant::default(), 10);
-            notebook.check();
+            let guest = Guest::received(Arc::clone(&account), PLACE);
+            let mut tally = Tally::received(&guest, 10);
+            check();
             tally.dropped("trace_id", 2);
-            let (receipt, _verdict) = Receipt::new(tally, budget.permit(100).expect("it fits"));
-            notebook.check();
+            let (receipt, _verdict) = Receipt::new(tally, budget.permit(&account, false, 100).expect("it fits"));
+            check();
             end(receipt);
-            notebook.check();
+            check();
+            guest.acked();
+            check();
         }
-        drop(Tally::received(Signal::Logs, Transport::Http, &Tenant::default(), 5));
-        notebook.check();
+        let guest = Guest::received(Arc::clone(&account), PLACE);
+        drop(Tally::received(&guest, 5));
+        check();
+        guest.refused(&Refusal::too_large(1));
+        drop(Guest::received(Arc::clone(&account), Place { signal: None, ..PLACE }));
+        check();
         assert_eq!(budget.used(), 0);
     });
     let sums = [
@@ -114,6 +138,45 @@ fn received_is_acked_and_refused_and_open() {
         "geophone_dropped_items_total trace_id",
         "geophone_dropped_items_total reject",
         "geophone_dropped_receipts_total",
+        "geophone_received_requests_total",
+        "geophone_acked_requests_total",
+        "geophone_refused_requests_total too_large",
+        "geophone_refused_requests_total sender_gone",
+        "geophone_open_requests",
     ];
-    assert_eq!(sums.map(|name| notebook.sum(name)), [45.0, 8.0, 0.0, 8.0, 5.0, 8.0, 8.0, 1.0]);
+    assert_eq!(sums.map(|name| notebook.sum(name)), [45.0, 8.0, 0.0, 8.0, 5.0, 8.0, 8.0, 1.0, 6.0, 4.0, 1.0, 1.0, 0.0]);
+}
+
+/// Scenario: requests come and go on four threads while somebody looks.
+/// Guarantees: every look finds the books balanced, not only the last.
+#[test]
+fn the_books_balance_while_requests_come_in() {
+    let (notebook, access) = (Notebook::default(), Access::default());
+    let account = access.account(&Tenant::default()).expect("there is room");
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for round in 0..5_000u64 {
+                    let guest = Guest::received(Arc::clone(&account), PLACE);
+                    let mut tally = Tally::received(&guest, 7);
+                    tally.dropped("trace_id", round % 3);
+                    if round % 2 == 0 {
+                        tally.acked()
+                    } else {
+                        tally.refused("busy")
+                    }
+                    if round % 5 == 0 { drop(guest) } else { guest.acked() }
+                }
+            });
+        }
+        metrics::with_local_recorder(&notebook, || {
+            for _ in 0..200 {
+                access.publish();
+                notebook.check();
+            }
+        });
+    });
+    metrics::with_local_recorder(&notebook, || access.publish());
+    notebook.check();
+    assert_eq!((notebook.sum("geophone_received_items_total"), notebook.sum("geophone_open_items")), (140_000.0, 0.0));
 }

@@ -15,6 +15,7 @@ async fn full_success_leaves_partial_success_unset() {
         (TRACES, Signal::Traces),
         ("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", Signal::Metrics),
         ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", Signal::Logs),
+        ("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", Signal::Profiles),
     ] {
         let answer = call(address, path, &[], frame(0, &[])).await;
         assert_eq!((answer.status, answer.message.len()), (0, 0), "an empty request of {signal:?} is fine");
@@ -65,8 +66,7 @@ async fn malformed_calls_are_final_and_say_why() {
         assert_eq!((answer.status, answer.details.code), (3, 3), "{body:?}");
         assert!(answer.details.has("BadRequest") && !answer.details.has("RetryInfo"), "{body:?}");
     }
-    let answer =
-        call(site.grpc(), "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", &[], frame(0, &[])).await;
+    let answer = call(site.grpc(), "/opentelemetry.proto.collector.trace.v1.TraceService/Import", &[], frame(0, &[])).await;
     assert_eq!(answer.status, 12);
 }
 

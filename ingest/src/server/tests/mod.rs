@@ -1,5 +1,6 @@
 //! The servers over loopback, each rule of OTLP by its number.
 
+mod access;
 mod counts;
 mod grpc;
 mod http;

@@ -49,7 +49,7 @@ pub(crate) struct Site {
 /// Any free ports, small limits.
 pub(crate) fn config() -> Config {
     let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    Config { grpc: any, http: any, request_bytes_max: 1 << 20, budget_bytes: 16 << 20, connections_max: 16 }
+    Config { grpc: any, http: any, request_bytes_max: 1 << 20, budget_bytes: 16 << 20, connections_max: 16, ..Config::default() }
 }
 
 pub(crate) async fn site(config: Config) -> Site {

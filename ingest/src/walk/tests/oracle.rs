@@ -253,5 +253,6 @@ pub(crate) fn rows_of(batch: &Batch) -> Vec<String> {
         Columns::Traces(rows) => span_rows(batch, rows),
         Columns::Metrics(rows) => metric_rows(batch, rows),
         Columns::Logs(rows) => log_rows(batch, rows),
+        Columns::Profiles(_) => unreachable!("profiles have tests of their own"),
     }
 }

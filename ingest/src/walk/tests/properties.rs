@@ -25,6 +25,7 @@ fn expected(signal: Signal, wire: &[u8]) -> Result<Rows, DecodeError> {
         Signal::Traces => ExportTraceServiceRequest::decode(wire).map(|request| oracle::traces(&request)),
         Signal::Metrics => ExportMetricsServiceRequest::decode(wire).map(|request| oracle::metrics(&request)),
         Signal::Logs => ExportLogsServiceRequest::decode(wire).map(|request| oracle::logs(&request)),
+        Signal::Profiles => unreachable!("profiles have tests of their own"),
     }
 }
 
@@ -33,6 +34,7 @@ fn random_wire(signal: Signal, dice: &mut Dice) -> Vec<u8> {
         Signal::Traces => &schema::TRACES,
         Signal::Metrics => &schema::METRICS,
         Signal::Logs => &schema::LOGS,
+        Signal::Profiles => &schema::PROFILES,
     };
     let depth = 5 + dice.below(8);
     message(table, dice, depth)

@@ -95,6 +95,7 @@ fn the_tables_are_those_of_otlp() {
         (&schema::TRACES, "trace.v1.ExportTraceServiceRequest"),
         (&schema::METRICS, "metrics.v1.ExportMetricsServiceRequest"),
         (&schema::LOGS, "logs.v1.ExportLogsServiceRequest"),
+        (&schema::PROFILES, "profiles.v1development.ExportProfilesServiceRequest"),
     ] {
         compare(table, &format!(".opentelemetry.proto.collector.{name}"), &described, &mut seen);
     }

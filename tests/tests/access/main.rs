@@ -1,0 +1,180 @@
+//! Certificates, tokens and tenants on the real binary, and certificates that change while it runs.
+
+mod client;
+
+use client::{Client, Identity};
+use geophone_ingest::{Tls, TlsFiles, TlsVersion};
+use geophone_tests::{
+    certificate::{Authority, Certificate},
+    load,
+    server::{Server, binary, eventually},
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+use tokio::net::TcpListener;
+
+const NOW_NS: u64 = 1_760_000_000_000_000_000;
+
+fn write(folder: &Path, certificate: &Certificate) -> (PathBuf, PathBuf) {
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&cert, &certificate.cert).expect("written");
+    std::fs::write(&key, &certificate.key).expect("written");
+    (cert, key)
+}
+
+/// `geophone token`: the token and its rule.
+fn token(name: &str, tenant: &str, may: &[&str]) -> (String, Value) {
+    let mut command = Command::new(binary());
+    command.args(["token", "--output", "json", "--name", name, "--tenant", tenant]);
+    may.iter().for_each(|right| drop(command.args(["--may", right])));
+    let output = command.output().expect("the binary can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    (made["token"].as_str().expect("a token").to_owned(), made["rule"].clone())
+}
+
+/// One handshake of a client that trusts `authority` with a server on these certificates.
+async fn shakes_hands(tls: &Arc<Tls>, authority: &Authority, identity: Option<&Certificate>) -> bool {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    let tls = Arc::clone(tls);
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client comes");
+        tls.secure(stream).await.is_ok()
+    });
+    let client = client::connect(&address, &authority.cert, identity.map(Identity::of)).await;
+    client.is_ok() && server.await.expect("no panic")
+}
+
+/// Scenario: certificates are replaced while the server runs: by new ones, by rubbish, by a key that does not fit.
+/// Guarantees: new ones are in force at once and without a restart; what cannot be used leaves the old in force.
+#[tokio::test]
+async fn certificates_change_without_a_restart_and_broken_ones_do_not_count() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [old, new] = ["old", "new"].map(Authority::new);
+    let (cert, key) = write(folder.path(), &old.issue("geophone"));
+    let files = TlsFiles { cert: cert.clone(), key: key.clone(), client_ca: None, min_version: TlsVersion::V12 };
+    let tls = Arc::new(Tls::load(files).await.expect("they fit"));
+    assert!(shakes_hands(&tls, &old, None).await && !shakes_hands(&tls, &new, None).await);
+    assert!(!tls.look().await, "nothing has changed");
+    std::fs::write(&cert, "rubbish").expect("written");
+    assert!(!tls.look().await && shakes_hands(&tls, &old, None).await);
+    write(folder.path(), &Certificate { cert: new.issue("a").cert, key: new.issue("b").key });
+    assert!(!tls.look().await && shakes_hands(&tls, &old, None).await, "a key that does not fit");
+    std::fs::remove_file(&cert).expect("it was there");
+    assert!(!tls.look().await && shakes_hands(&tls, &old, None).await);
+    write(folder.path(), &new.issue("geophone"));
+    assert!(tls.look().await, "now they fit");
+    assert!(shakes_hands(&tls, &new, None).await && !shakes_hands(&tls, &old, None).await);
+}
+
+/// Scenario: clients with a certificate of our authority, of another, and without any.
+/// Guarantees: mTLS lets in the first only.
+#[tokio::test]
+async fn clients_must_have_a_certificate_of_our_authority() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [ours, theirs] = ["ours", "theirs"].map(Authority::new);
+    let (cert, key) = write(folder.path(), &ours.issue("geophone"));
+    let client_ca = folder.path().join("ca.pem");
+    std::fs::write(&client_ca, &ours.cert).expect("written");
+    let tls = Tls::load(TlsFiles { cert, key, client_ca: Some(client_ca), min_version: TlsVersion::V13 }).await;
+    let tls = Arc::new(tls.expect("they fit"));
+    assert!(shakes_hands(&tls, &ours, Some(&ours.issue("sender"))).await);
+    assert!(!shakes_hands(&tls, &ours, Some(&theirs.issue("sender"))).await);
+    assert!(!shakes_hands(&tls, &ours, None).await);
+}
+
+/// Scenario: the real binary with certificates on every door and tokens of two tenants and a reader.
+/// Guarantees: nothing without a token but the health checks; rows carry the token's tenant; counters too; no
+/// secret on stderr, in the page's API or in what `validate` prints; a token that is taken out of the file is refused soon.
+#[test]
+fn the_real_binary_asks_who_sends_and_who_reads() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let authority = Authority::new("test");
+    let (cert, key) = write(folder.path(), &authority.issue("geophone"));
+    let [shop, bank, reader] = [("shop", "shop", "send"), ("bank", "bank", "send"), ("reader", "default", "read")]
+        .map(|(name, tenant, may)| token(name, tenant, &[may]));
+    let tls = json!({"cert_file": cert, "key_file": key});
+    let config = |tokens: &[&Value]| {
+        let door = json!({"tls": tls});
+        json!({"receivers": {"otlp": {"protocols": {"grpc": door, "http": door}}}, "api": {"tls": tls}, "access": {"tokens": tokens}})
+            .to_string()
+    };
+    let path = folder.path().join("geophone.yaml");
+    std::fs::write(&path, config(&[&shop.1, &bank.1, &reader.1])).expect("written");
+    let shown = path.to_str().expect("a plain path");
+    let server = Server::start(&folder.path().join("data"), &["--config", shown]);
+    let client = Client::new(&authority.cert);
+
+    let spans = |service: &str| load::traces(service, 1, 3, NOW_NS);
+    assert_eq!(client.export(&server.otlp_http, None, spans("none")), 401);
+    assert_eq!(client.export(&server.otlp_http, Some("Bearer gph_wrong_wrong_wrong_wrong"), spans("none")), 401);
+    assert_eq!(client.export(&server.otlp_http, Some(&format!("Bearer {}", reader.0)), spans("none")), 403);
+    for (token, service) in [(&shop.0, "cart"), (&bank.0, "ledger")] {
+        assert_eq!(client.export(&server.otlp_http, Some(&format!("Bearer {token}")), spans(service)), 200, "{service}");
+    }
+    assert_eq!(client.call(&server.grpc, None, spans("none")), 16);
+    assert_eq!(client.call(&server.grpc, Some(&format!("Bearer {}", bank.0)), spans("ledger")), 0);
+
+    assert_eq!(client.get(&server.http, "/livez", None).0, 200);
+    assert_eq!(client.get(&server.http, "/", None).0, 401);
+    assert_eq!(client.get(&server.http, "/metrics", Some(&format!("Bearer {}", shop.0))).0, 403);
+    let read = format!("Bearer {}", reader.0);
+    let (status, metrics) = client.get(&server.http, "/metrics", Some(&read));
+    assert_eq!(status, 200);
+    let acked = |line: &&str| line.starts_with("geophone_acked_items_total") && line.contains("tenant=\"bank\"");
+    let acked: f64 = metrics.lines().filter(acked).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
+    assert_eq!(acked, 6.0);
+    let answer =
+        client.query(&server.http, &read, "SELECT tenant, service, COUNT(*) AS n FROM spans GROUP BY tenant, service ORDER BY tenant");
+    assert_eq!(answer["rows"], json!([["bank", "ledger", 6], ["shop", "cart", 3]]));
+
+    let validated = Command::new(binary()).args(["validate", shown]).output().expect("the binary can be started");
+    assert!(validated.status.success());
+    let hash = shop.1["hash"].as_str().expect("a hash");
+    let said =
+        [metrics, String::from_utf8_lossy(&validated.stdout).into_owned(), client.get(&server.http, "/api/v1/status", Some(&read)).1];
+    assert!(said.iter().all(|text| !text.contains(hash) && !text.contains(&shop.0)));
+
+    std::fs::write(&path, config(&[&bank.1, &reader.1])).expect("written");
+    eventually("the token is no longer known", || {
+        (client.export(&server.otlp_http, Some(&format!("Bearer {}", shop.0)), spans("cart")) == 401).then_some(())
+    });
+    assert_eq!(client.export(&server.otlp_http, Some(&format!("Bearer {}", bank.0)), spans("ledger")), 200);
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Scenario: an address that other machines reach, with nothing, with certificates, with a token, with a clear word.
+/// Guarantees: the first is refused with what to do, exit 2; the others are fine.
+#[test]
+fn strangers_are_kept_out_unless_somebody_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let validate = |config: Value| {
+        let path = folder.path().join("geophone.yaml");
+        std::fs::write(&path, config.to_string()).expect("written");
+        let output = Command::new(binary()).arg("validate").arg(&path).output().expect("the binary can be started");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let open = |more: Value| {
+        let mut config = json!({"api": {"endpoint": "0.0.0.0:0"}});
+        config.as_object_mut().zip(more.as_object().cloned()).into_iter().for_each(|(config, more)| config.extend(more));
+        config
+    };
+    let (code, message) = validate(open(json!({})));
+    assert_eq!(code, Some(1));
+    assert!(["api.endpoint", "tls", "access.tokens", "allow_unauthenticated_bind"].iter().all(|word| message.contains(word)), "{message}");
+    let serve = Command::new(binary()).args(["serve", "--http-endpoint", "0.0.0.0:0"]).arg("--data-dir").arg(folder.path()).output();
+    assert_eq!(serve.expect("the binary can be started").status.code(), Some(2));
+    let (_, sender) = token("s", "default", &["send"]);
+    let (_, reader) = token("r", "default", &["read"]);
+    assert_eq!(validate(open(json!({"access": {"tokens": [sender]}}))).0, Some(1), "a sender's token does not guard the page");
+    assert_eq!(validate(open(json!({"access": {"tokens": [reader]}}))).0, Some(0));
+    assert_eq!(validate(open(json!({"allow_unauthenticated_bind": true}))).0, Some(0));
+    let tls = json!({"endpoint": "0.0.0.0:0", "tls": {"cert_file": "c.pem", "key_file": "k.pem"}});
+    assert_eq!(validate(json!({ "api": tls })).0, Some(0));
+    assert_eq!(validate(json!({"api": {"tls": {"cert_file": "c.pem"}}})).0, Some(1));
+}
