@@ -5,11 +5,13 @@ use std::{
     process::{Command, ExitCode},
 };
 
-const USAGE: &str = "usage: cargo xtask quick | check | bench | golden --bless | demo-data
+const USAGE: &str = "usage: cargo xtask quick | check | bench | quality [--bless] | golden --bless | demo-data
 
   quick           format and house rules, in seconds after a first build
   check           all that CI looks at beside `cargo test`: format, lints, the demo's own check
   bench           every benchmark, one after the other
+  quality         scores the public data sets beside the checkout and prints every figure; fails when one has fallen
+                  (with --bless: makes them the new baseline)
   golden --bless  writes the golden files anew from the sample data; read the difference before you commit it
   demo-data       writes the sample data of the tests anew (seeded)";
 
@@ -20,6 +22,7 @@ const LINTS: Step = &["cargo", "clippy", "--workspace", "--all-targets", "--", "
 const HOUSE: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "house"];
 const DEMO: Step = &["cargo", "run", "--quiet", "--", "demo", "--seed", "1", "--check", "--speed", "600", "--http-endpoint", "127.0.0.1:0"];
 const BENCHES: Step = &["cargo", "bench", "--workspace", "--benches"];
+const QUALITY: Step = &["cargo", "test", "--release", "--package", "geophone-engine", "--test", "quality", "--", "--nocapture"];
 const BLESS: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "golden"];
 const DEMO_DATA: Step =
     &["cargo", "run", "--package", "geophone-client", "--example", "shop_files", "--", "tests/data", "1", "binpb.zst", "sample"];
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["quick"] => &[FORMAT, HOUSE],
         ["check"] => &[FORMAT, LINTS, DEMO],
         ["bench"] => &[BENCHES],
+        ["quality"] | ["quality", "--bless"] => &[QUALITY],
         ["golden", "--bless"] => &[BLESS],
         ["demo-data"] => &[DEMO_DATA],
         _ => {

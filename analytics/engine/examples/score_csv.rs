@@ -12,20 +12,20 @@ fn main() -> io::Result<()> {
     writeln!(out, "series_id,timestamp,score,alert")?;
     let number = |text: &str| text.trim().parse::<f64>().unwrap_or(f64::NAN);
     if header.starts_with("series_id") {
-        let mut current = (String::new(), Univariate::new(""));
+        let mut current = (String::new(), Univariate::default());
         for line in lines {
             let line = line?;
             let mut fields = line.trim_end().rsplitn(3, ',');
             let (value, time, id) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""), fields.next().unwrap_or(""));
             if id != current.0 {
-                current = (id.to_owned(), Univariate::new(id));
+                current = (id.to_owned(), Univariate::default());
             }
             let row = current.1.row(number(time), number(value));
             writeln!(out, "{id},{time},{},{}", row.score, u8::from(row.alert))?;
         }
     } else {
         let id = std::env::args().nth(1).unwrap_or_else(|| "entity".into());
-        let mut entity = Entity::new(&id, header.split(',').count().saturating_sub(1));
+        let mut entity = Entity::new(header.split(',').count().saturating_sub(1));
         for line in lines {
             let line = line?;
             let (time, values) = line.split_once(',').unwrap_or((&line, ""));

@@ -1,30 +1,25 @@
-//! `geophone score`: plain series of numbers through the live detector, row by row.
+//! `geophone score`: plain series of numbers through the engine's scorer, row by row.
 
 use super::progress::bar;
-use crate::{error::ServiceError, models};
+use crate::error::ServiceError;
 use clap::Args;
 use csv::{ReaderBuilder, StringRecord, Writer};
 use flate2::read::MultiGzDecoder;
 use geophone_engine::score::{Entity, Row, Univariate};
-use geophone_proto::{
-    feature::FeatureFrame,
-    model::ModelCard,
-    seam::{Model, SeamError},
-};
 use indicatif::ProgressBar;
 use std::{
     collections::HashMap,
     fs::File,
     io::{BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Score series of numbers in a CSV file.
 ///
 /// Input `series_id,timestamp,value`, or `timestamp,d1..dn` (one entity, named after the file); timestamps in
 /// seconds. Output `series_id,timestamp,score,alert`, one line for each input line. A row's score does not
-/// depend on later rows.
+/// depend on later rows. `alert` is 1 in the row where an anomaly begins; `score` stays up for a while after,
+/// and is 0.9 or more only where `alert` is 1.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  geophone score --input nab.csv.gz --output scores.csv")]
 pub struct Score {
@@ -36,8 +31,8 @@ pub struct Score {
     output: PathBuf,
 }
 
-/// Series in one file at most: each holds its past.
-const SERIES_MAX: usize = 1_000_000;
+/// Series in one file at most: each holds 20 KiB of its past.
+const SERIES_MAX: usize = 200_000;
 
 impl Score {
     /// Streams rows through; memory grows with the number of series only.
@@ -73,20 +68,19 @@ impl Score {
 
 /// Which of the two layouts, and the state of its series.
 enum Scorer {
-    Series { model: Shared, known: HashMap<String, Univariate> },
+    Series { known: HashMap<String, Univariate> },
     Entity { id: String, entity: Box<Entity>, values: Vec<f64> },
 }
 
 impl Scorer {
     fn of(header: &StringRecord, input: &Path) -> Result<Self, ServiceError> {
-        let model = Shared::shipped()?;
         let names: Vec<&str> = header.iter().map(str::trim).collect();
         match names.as_slice() {
-            ["series_id", "timestamp", "value", ..] => Ok(Self::Series { model, known: HashMap::new() }),
+            ["series_id", "timestamp", "value", ..] => Ok(Self::Series { known: HashMap::new() }),
             ["timestamp", _, ..] => {
                 let name = input.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
                 let id = name.trim_end_matches(".gz").trim_end_matches(".csv").to_owned();
-                let entity = Box::new(Entity::with_model(&id, names.len() - 1, Box::new(model)));
+                let entity = Box::new(Entity::new(names.len() - 1));
                 Ok(Self::Entity { id, entity, values: Vec::new() })
             }
             _ => Err(ServiceError::Usage(format!(
@@ -102,13 +96,13 @@ impl Scorer {
         let number = |place: usize| record.get(place).and_then(|text| text.trim().parse::<f64>().ok()).unwrap_or(f64::NAN);
         let text = |place: usize| record.get(place).unwrap_or_default();
         match self {
-            Self::Series { model, known } => {
+            Self::Series { known } => {
                 let id = text(0);
                 if !known.contains_key(id) {
                     if known.len() >= SERIES_MAX {
                         return Err(ServiceError::Negative(format!("more than {SERIES_MAX} series: split the file")));
                     }
-                    known.insert(id.to_owned(), Univariate::with_model(id, Box::new(model.clone())));
+                    known.insert(id.to_owned(), Univariate::default());
                 }
                 let row = known.get_mut(id).map(|series| series.row(number(1), number(2))).unwrap_or_default();
                 Ok((id, text(1), row))
@@ -120,30 +114,6 @@ impl Scorer {
                 Ok((id, text(0), row))
             }
         }
-    }
-}
-
-/// One session of the shipped model for all series: it holds no state between rows.
-#[derive(Clone)]
-struct Shared {
-    card: Arc<ModelCard>,
-    model: Arc<Mutex<Box<dyn Model>>>,
-}
-
-impl Shared {
-    fn shipped() -> Result<Self, ServiceError> {
-        let model = models::load("default", Path::new("."))?;
-        Ok(Self { card: Arc::new(model.card().clone()), model: Arc::new(Mutex::new(model)) })
-    }
-}
-
-impl Model for Shared {
-    fn card(&self) -> &ModelCard {
-        &self.card
-    }
-
-    fn score(&mut self, frame: &FeatureFrame, scores: &mut Vec<f32>) -> Result<(), SeamError> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).score(frame, scores)
     }
 }
 
