@@ -30,7 +30,9 @@ fn write(folder: &Path, certificate: &Certificate) -> (PathBuf, PathBuf) {
 fn token(name: &str, tenant: &str, may: &[&str]) -> (String, Value) {
     let mut command = Command::new(binary());
     command.args(["token", "--output", "json", "--name", name, "--tenant", tenant]);
-    may.iter().for_each(|right| drop(command.args(["--may", right])));
+    may.iter().for_each(|right| {
+        command.args(["--may", right]);
+    });
     let output = command.output().expect("the binary can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let made: Value = serde_json::from_slice(&output.stdout).expect("JSON");
