@@ -71,7 +71,7 @@ impl RpcStatus {
 }
 
 impl RetryInfo {
-    fn delay(&self) -> Option<Duration> {
+    pub(crate) fn delay(&self) -> Option<Duration> {
         let delay = self.retry_delay?;
         Some(Duration::new(u64::try_from(delay.seconds).ok()?, u32::try_from(delay.nanos).ok()?))
     }

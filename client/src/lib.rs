@@ -1,9 +1,10 @@
-//! OTLP from the sender's side: requests as values, a client that delivers them, and a simulated
-//! shop that makes realistic ones.
+//! OTLP from the sender's side: requests as values, a client that delivers them, a check of servers, and
+//! a simulated shop that makes realistic ones.
 
 mod answer;
 mod client;
 mod config;
+pub mod conformance;
 mod error;
 pub mod json;
 mod profile_json;

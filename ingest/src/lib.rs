@@ -4,6 +4,8 @@
 //! columns. Nothing here knows the log, the brain or the page.
 
 mod access;
+#[cfg(test)]
+mod campaign;
 mod error;
 mod json;
 mod server;

@@ -5,13 +5,15 @@ use std::{
     process::{Command, ExitCode},
 };
 
-const USAGE: &str = "usage: cargo xtask quick | check | bench | quality [--bless] | golden --bless | demo-data
+const USAGE: &str =
+    "usage: cargo xtask quick | check | bench | fuzz [--minutes N] [--seed S] | quality [--bless] | golden --bless | demo-data
 
   quick           format and house rules, in seconds after a first build
   check           all that CI looks at beside `cargo test`: format, lints, the demo's own check
   bench           every benchmark, one after the other
   quality         scores the public data sets beside the checkout and prints every figure; fails when one has fallen
                   (with --bless: makes them the new baseline)
+  fuzz            random and mutated bytes for each parser, N minutes in all (default 10); another seed, other cases
   golden --bless  writes the golden files anew from the sample data; read the difference before you commit it
   demo-data       writes the sample data of the tests anew (seeded)";
 
@@ -27,9 +29,17 @@ const BLESS: Step = &["cargo", "test", "--package", "geophone-tests", "--test", 
 const DEMO_DATA: Step =
     &["cargo", "run", "--package", "geophone-client", "--example", "shop_files", "--", "tests/data", "1", "binpb.zst", "sample"];
 
+/// Runs each test whose name begins with `fuzz_`, one after the other.
+const FUZZ: Step = &["cargo", "test", "--lib", "fuzz_", "--", "--nocapture", "--test-threads=1"];
+/// How many there are.
+const CAMPAIGNS: f64 = 8.0;
+
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["fuzz", options @ ..] = words.as_slice() {
+        return fuzz(options);
+    }
     let steps: &[Step] = match words.as_slice() {
         ["quick"] => &[FORMAT, HOUSE],
         ["check"] => &[FORMAT, LINTS, DEMO],
@@ -43,17 +53,33 @@ fn main() -> ExitCode {
         }
     };
     let bless = words.contains(&"--bless");
-    if steps.iter().all(|step| run(step, bless)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let settings: &[(&str, String)] = if bless { &[("GEOPHONE_BLESS", "1".into())] } else { &[] };
+    if steps.iter().all(|step| run(step, settings)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shares the minutes out among the campaigns.
+fn fuzz(options: &[&str]) -> ExitCode {
+    let (mut minutes, mut seed) = (10.0, 1_u64);
+    for option in options.chunks(2) {
+        match option {
+            ["--minutes", number] if number.parse::<f64>().is_ok_and(|number| number > 0.0) => minutes = number.parse().unwrap_or(minutes),
+            ["--seed", number] if number.parse::<u64>().is_ok() => seed = number.parse().unwrap_or(seed),
+            _ => {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let seconds = (minutes * 60.0 / CAMPAIGNS).to_string();
+    let settings = [("GEOPHONE_FUZZ_SECONDS", seconds), ("GEOPHONE_FUZZ_SEED", seed.to_string())];
+    if run(FUZZ, &settings) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs one command to its end; says which one failed.
-fn run(step: Step, bless: bool) -> bool {
+fn run(step: Step, settings: &[(&str, String)]) -> bool {
     eprintln!("+ {}", step.join(" "));
     let mut command = Command::new(step[0]);
-    command.args(&step[1..]);
-    if bless {
-        command.env("GEOPHONE_BLESS", "1");
-    }
+    command.args(&step[1..]).envs(settings.iter().map(|(name, value)| (name, value)));
     match command.status() {
         Ok(status) if status.success() => true,
         Ok(status) => {

@@ -4,6 +4,8 @@
 //! only; 64-bit integers as text or number; other bytes in base64; one document and nothing after it.
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 mod text;
 mod transcode;

@@ -3,6 +3,9 @@
 use super::{
     budget::Budget,
     grpc,
+    line::Line,
+    orphans::Orphans,
+    places::{Places, Visit},
     pressure::Pressure,
     receipt::Arrival,
     reception::{Patience, Reception},
@@ -35,7 +38,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, watch},
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{Instant, Interval, interval, sleep},
 };
 
 /// An idle HTTP/2 peer is asked for a sign of life so often, and given up after so long.
@@ -47,6 +50,10 @@ const STREAMS_MAX: u32 = 256;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
+/// A connection that is ended gets so long to hear of it.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Bytes that HTTP/1.1 may read ahead on one connection.
+const READ_AHEAD_BYTES: usize = 128 << 10;
 /// Wait after a failed `accept`, such as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,7 +68,7 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Bytes that all open requests may hold together.
     pub budget_bytes: usize,
-    /// Open connections, both addresses together; more are closed at once.
+    /// Open connections, both addresses together; whoever has been idle longest makes room for one more.
     pub connections_max: usize,
     /// Who may send.
     pub access: Access,
@@ -140,9 +147,10 @@ pub(crate) async fn serve_with(
         throttle: throttle.clone(),
         clock,
         sink,
+        orphans: Orphans::default(),
         turns: Arc::new(Semaphore::new(cores)),
     });
-    let places = Arc::new(Semaphore::new(config.connections_max));
+    let places = Places::new(config.connections_max);
     let mut listening = Listening { grpc: None, http: None, throttle, pressure, tasks: Vec::new() };
     let doors = [(config.grpc, config.grpc_tls, Transport::Grpc), (config.http, config.http_tls, Transport::Http)];
     for (address, files, transport) in doors {
@@ -162,7 +170,7 @@ pub(crate) async fn serve_with(
         if let Some(tls) = &tls {
             tls.keep_watch(stop.clone());
         }
-        let door = Door { reception: Arc::clone(&reception), places: Arc::clone(&places), tls, transport };
+        let door = Door { reception: Arc::clone(&reception), places: places.clone(), tls, transport };
         listening.tasks.push(tasks::run(door.accept(listener, stop.clone())));
     }
     Ok(listening)
@@ -171,7 +179,7 @@ pub(crate) async fn serve_with(
 /// One listening address.
 struct Door {
     reception: Arc<Reception>,
-    places: Arc<Semaphore>,
+    places: Places,
     tls: Option<Arc<Tls>>,
     transport: Transport,
 }
@@ -193,18 +201,18 @@ impl Door {
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, _)) => {
-                    let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                        metrics::counter!("geophone_refused_connections_total", "reason" => "connections_max").increment(1);
+                    let Some(seat) = self.places.take() else {
+                        refused_connection("connections_max");
                         continue;
                     };
                     let (reception, transport, tls, stop) = (Arc::clone(&self.reception), self.transport, self.tls.clone(), stop.clone());
                     connections.spawn(async move {
-                        greet(stream, tls, (reception, transport), stop).await;
-                        drop(place);
+                        greet(stream, tls, (reception, transport, &seat.visit), stop).await;
+                        drop(seat);
                     });
                 }
                 Err(error) => {
-                    metrics::counter!("geophone_refused_connections_total", "reason" => "accept").increment(1);
+                    refused_connection("accept");
                     tracing::warn!(%error, "cannot accept a connection, trying again");
                     sleep(ACCEPT_PAUSE).await;
                 }
@@ -218,8 +226,11 @@ impl Door {
     }
 }
 
+/// What a connection leads to, and what is known of it.
+type Way<'v> = (Arc<Reception>, Transport, &'v Arc<Visit>);
+
 /// Agrees on keys where there are certificates, then serves.
-async fn greet(stream: TcpStream, tls: Option<Arc<Tls>>, to: (Arc<Reception>, Transport), mut stop: watch::Receiver<bool>) {
+async fn greet(stream: TcpStream, tls: Option<Arc<Tls>>, to: Way<'_>, mut stop: watch::Receiver<bool>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay cannot be set");
     }
@@ -234,25 +245,25 @@ async fn greet(stream: TcpStream, tls: Option<Arc<Tls>>, to: (Arc<Reception>, Tr
     }
 }
 
-async fn connection<S>(stream: S, (reception, transport): (Arc<Reception>, Transport), mut stop: watch::Receiver<bool>)
+async fn connection<S>(stream: S, (reception, transport, visit): Way<'_>, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let patience = reception.patience;
     let spoke = Arc::new(AtomicBool::new(false));
-    let heard = Arc::clone(&spoke);
+    let (heard, visited) = (Arc::clone(&spoke), Arc::clone(visit));
     let service = service_fn(move |request| {
         heard.store(true, Ordering::Relaxed);
-        let reception = Arc::clone(&reception);
-        async move { Ok::<_, Infallible>(answer(&reception, transport, request).await) }
+        let (reception, turn) = (Arc::clone(&reception), visited.turn());
+        async move { Ok::<_, Infallible>(answer(&reception, transport, request).await.map(|reply| reply.ending(turn))) }
     });
     let builder = protocols(patience.head);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
+    let serving = builder.serve_connection(TokioIo::new(Line::new(stream, patience.answer)), service);
     tokio::pin!(serving);
-    let silent = sleep(patience.silence);
-    tokio::pin!(silent);
-    let mut is_stopping = false;
-    let mut is_watched = true;
+    let (silent, farewell) = (sleep(patience.silence), sleep(patience.silence));
+    tokio::pin!(silent, farewell);
+    let mut look = interval(patience.answer.min(patience.idle) / 4);
+    let (mut is_stopping, mut is_leaving, mut is_watched) = (false, false, true);
     loop {
         tokio::select! {
             result = serving.as_mut() => {
@@ -266,20 +277,50 @@ where
                 is_stopping = true;
                 serving.as_mut().graceful_shutdown();
             }
+            () = farewell.as_mut(), if is_leaving => return,
             () = silent.as_mut(), if is_watched => {
                 is_watched = false;
                 if !spoke.load(Ordering::Relaxed) {
-                    metrics::counter!("geophone_refused_connections_total", "reason" => "silent").increment(1);
-                    return;
+                    return refused_connection("silent");
                 }
+            }
+            () = leave(visit, &mut look, patience), if !is_leaving => {
+                if visit.unread_for(Instant::now()) >= patience.answer {
+                    return refused_connection("slow_reader");
+                }
+                // Whoever is idle gets a moment to hear that this is the end.
+                is_leaving = true;
+                farewell.as_mut().reset(Instant::now() + FAREWELL);
+                serving.as_mut().graceful_shutdown();
             }
         }
     }
 }
 
+/// Resolves when a connection must end: its place is needed, or it has been idle, or has read no answer, for
+/// too long.
+async fn leave(visit: &Visit, look: &mut Interval, patience: Patience) {
+    let lingers = async {
+        loop {
+            let now = look.tick().await;
+            if visit.unread_for(now) >= patience.answer || visit.idle_for(now) >= patience.idle {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = lingers => {}
+        () = visit.told_to_leave() => {}
+    }
+}
+
+fn refused_connection(reason: &'static str) {
+    metrics::counter!("geophone_refused_connections_total", "reason" => reason).increment(1);
+}
+
 fn protocols(head_time: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_time);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_time).max_buf_size(READ_AHEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

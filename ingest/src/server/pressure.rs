@@ -3,10 +3,11 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Bounds of a computed delay.
 const DELAY_MIN: Duration = Duration::from_millis(100);
@@ -14,33 +15,88 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 /// The delay while nothing is known.
 const DELAY_UNKNOWN: Duration = Duration::from_secs(1);
 
-/// What the roof tells about the log behind the sink. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Pressure {
-    bytes_per_second: Arc<AtomicU64>,
-    backlog_bytes: Arc<AtomicU64>,
+/// What the roof tells about the log behind the sink, and what is seen of it here: how long it has given no
+/// answer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pressure(Arc<Gauges>);
+
+#[derive(Debug)]
+struct Gauges {
+    bytes_per_second: AtomicU64,
+    backlog_bytes: AtomicU64,
+    /// Requests that wait for their answer.
+    waiting: AtomicUsize,
+    began: Instant,
+    /// When the last answer came or the first request began to wait, in ms after `began`.
+    moved_ms: AtomicU64,
+}
+
+/// A request that waits for the log; dropped with the answer.
+#[derive(Debug)]
+pub(crate) struct Waiting(Pressure);
+
+impl Default for Pressure {
+    fn default() -> Self {
+        let [bytes_per_second, backlog_bytes, moved_ms] = Default::default();
+        Self(Arc::new(Gauges { bytes_per_second, backlog_bytes, waiting: AtomicUsize::new(0), began: Instant::now(), moved_ms }))
+    }
 }
 
 impl Pressure {
     /// Tells how many request bytes a second were taken lately; 0 = unknown.
     pub fn drain_rate(&self, bytes_per_second: u64) {
-        self.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
+        self.0.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
     }
 
     /// Tells how many bytes wait beyond the open requests.
     pub fn backlog(&self, bytes: u64) {
-        self.backlog_bytes.store(bytes, Ordering::Relaxed);
+        self.0.backlog_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// When `missing_bytes` will probably be free.
-    pub(crate) fn delay(&self, missing_bytes: usize) -> Duration {
-        let rate = self.bytes_per_second.load(Ordering::Relaxed);
-        if rate == 0 {
-            return DELAY_UNKNOWN;
+    /// Notes that a request waits for the log.
+    pub(crate) fn waiting(&self) -> Waiting {
+        if self.0.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.0.moved();
         }
-        let bytes = self.backlog_bytes.load(Ordering::Relaxed).saturating_add(missing_bytes as u64);
-        Duration::from_millis(bytes.saturating_mul(1000) / rate).clamp(DELAY_MIN, DELAY_MAX)
+        Waiting(self.clone())
     }
+
+    /// When `missing_bytes` will probably be free: at the rate of late, and where the log has given no
+    /// answer for a while, not before it has been silent for as long again.
+    pub(crate) fn delay(&self, missing_bytes: usize) -> Duration {
+        self.delay_at(missing_bytes, Instant::now())
+    }
+
+    fn delay_at(&self, missing_bytes: usize, now: Instant) -> Duration {
+        let rate = self.0.bytes_per_second.load(Ordering::Relaxed);
+        let bytes = self.0.backlog_bytes.load(Ordering::Relaxed).saturating_add(missing_bytes as u64);
+        let drained = bytes.saturating_mul(1000).checked_div(rate).map_or(DELAY_UNKNOWN, Duration::from_millis);
+        drained.max(self.0.silent_for(now)).clamp(DELAY_MIN, DELAY_MAX)
+    }
+}
+
+impl Gauges {
+    fn moved(&self) {
+        self.moved_ms.store(millis(self.began.elapsed()), Ordering::Relaxed);
+    }
+
+    fn silent_for(&self, now: Instant) -> Duration {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return Duration::ZERO;
+        }
+        now.duration_since(self.began).saturating_sub(Duration::from_millis(self.moved_ms.load(Ordering::Relaxed)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.moved();
+        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -57,5 +113,21 @@ mod tests {
         assert_eq!(pressure.delay(usize::MAX), DELAY_MAX);
         pressure.backlog(0);
         assert_eq!(pressure.delay(1), DELAY_MIN);
+    }
+
+    #[test]
+    fn a_log_that_gives_no_answer_is_given_as_long_again() {
+        let pressure = Pressure::default();
+        pressure.drain_rate(100 << 20);
+        let delay = |seconds| pressure.delay_at(1 << 20, Instant::now() + Duration::from_secs(seconds));
+        assert_eq!(delay(100), DELAY_MIN, "nobody waits");
+        let [first, second] = [pressure.waiting(), pressure.waiting()];
+        assert!((7..8).contains(&delay(7).as_secs()));
+        assert_eq!(delay(60), DELAY_MAX);
+        drop(first);
+        assert!((5..6).contains(&delay(5).as_secs()), "one still waits");
+        assert_eq!(delay(0), DELAY_MIN, "it answers again");
+        drop(second);
+        assert_eq!(delay(60), DELAY_MIN);
     }
 }

@@ -1,6 +1,6 @@
 //! An accepted request on its way to the log, and the open answer to its sender.
 
-use super::{budget::Permit, tally::Tally};
+use super::{budget::Permit, pressure::Waiting, tally::Tally};
 use geophone_proto::{Class, UnixNanos, record::Export};
 use tokio::sync::oneshot;
 
@@ -28,12 +28,13 @@ pub struct Receipt {
     sender: Option<oneshot::Sender<Verdict>>,
     tally: Tally,
     permit: Permit,
+    _waiting: Waiting,
 }
 
 impl Receipt {
-    pub(crate) fn new(tally: Tally, permit: Permit) -> (Self, oneshot::Receiver<Verdict>) {
+    pub(crate) fn new(tally: Tally, permit: Permit, waiting: Waiting) -> (Self, oneshot::Receiver<Verdict>) {
         let (sender, verdict) = oneshot::channel();
-        (Self { sender: Some(sender), tally, permit }, verdict)
+        (Self { sender: Some(sender), tally, permit, _waiting: waiting }, verdict)
     }
 
     /// Bytes of the budget that the request holds.

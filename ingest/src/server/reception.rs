@@ -2,6 +2,7 @@
 
 use super::{
     budget::{Budget, OverBudget, Permit},
+    orphans::{Awaited, Orphans},
     packing::Packing,
     pressure::Pressure,
     receipt::{Arrival, Receipt, Verdict},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     access::{Access, Account, Place, Right},
     json::json_to_wire,
-    walk::{WalkError, Walked, walk},
+    walk::{WalkError, Walked, walk_within},
 };
 use bytes::Bytes;
 use geophone_proto::{Columns, Signal, UnixNanos, record::Export, seam::Clock};
@@ -40,12 +41,17 @@ pub(crate) struct Patience {
     pub(crate) silence: Duration,
     /// Open requests after `stop`.
     pub(crate) stop: Duration,
+    /// A peer to take an answer.
+    pub(crate) answer: Duration,
+    /// A connection without an open request.
+    pub(crate) idle: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         let [head, piece, whole_body, silence, stop] = [10, 10, 60, 60, 20].map(Duration::from_secs);
-        Self { head, piece, whole_body, silence, stop }
+        let [answer, idle] = [30, 600].map(Duration::from_secs);
+        Self { head, piece, whole_body, silence, stop, answer, idle }
     }
 }
 
@@ -59,6 +65,7 @@ pub(crate) struct Reception {
     pub(crate) throttle: Throttle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sink: mpsc::Sender<Arrival>,
+    pub(crate) orphans: Orphans,
     /// Turns at decoding on other threads, as many as cores.
     pub(crate) turns: Arc<Semaphore>,
 }
@@ -92,9 +99,13 @@ impl Job {
         if is_json {
             wire = json_to_wire(signal, &wire).map_err(|error| Refusal::malformed(error.to_string()))?;
         }
-        let walked = walk(signal, wire.clone(), self.account.tenant.clone(), self.at).map_err(|error| match error {
-            WalkError::TooLarge(_) => Refusal::too_large(self.bytes_max),
-            other => Refusal::malformed(other.to_string()),
+        let (permit, mut over) = (&mut self.permit, None);
+        let mut grant = |columns: usize| permit.grow_to(wire.len().saturating_add(columns)).map_err(|why| over = Some(why)).is_ok();
+        let walked = walk_within(signal, wire.clone(), (self.account.tenant.clone(), self.at), Some(&mut grant));
+        let walked = walked.map_err(|error| match (error, over) {
+            (WalkError::NotGranted, Some(over)) => over_budget(over, &self.pressure),
+            (WalkError::TooLarge(_), _) => Refusal::too_large(self.bytes_max),
+            (other, _) => Refusal::malformed(other.to_string()),
         })?;
         let held = wire.len().saturating_add(columns_bytes(&walked));
         self.permit.grow_to(held).map_err(|over| over_budget(over, &self.pressure))?;
@@ -174,18 +185,29 @@ impl Reception {
             rejected.iter().for_each(|row| tally.dropped(row.reason, row.rows));
             return Ok(Remarks { rejected, warning });
         }
+        if let Some(answer) = self.orphans.adopt(signal, &tenant, &wire) {
+            // It is in the log already or on its way; the rows were counted then.
+            tally.refused("repeated");
+            let awaited = Awaited::new(self, (signal, tenant, wire), answer);
+            return self.verdict(awaited, Remarks { rejected, warning }).await;
+        }
         let Ok(slot) = self.sink.reserve().await else {
             tally.refused("stopping");
             return Err(Refusal::busy("stopping", self.pressure.delay(0), "the server is stopping, send again later"));
         };
         rejected.iter().for_each(|row| tally.dropped(row.reason, row.rows));
-        let (receipt, verdict) = Receipt::new(tally, permit);
+        let (receipt, answer) = Receipt::new(tally, permit, self.pressure.waiting());
+        let awaited = Awaited::new(self, (signal, tenant.clone(), wire.clone()), answer);
         let export = Export { tenant, signal, transport, wire, decoded: Some(Arc::new(batch)) };
         slot.send(Arrival { at, export, receipt });
-        match verdict.await {
-            Ok(Verdict::Acked) => Ok(Remarks { rejected, warning }),
-            Ok(Verdict::Nacked { class, message }) => Err(Refusal::from_class(class, message, self.pressure.delay(0))),
-            Err(_) => Err(Refusal::busy("bug", self.pressure.delay(0), "the request was lost, send it again")),
+        self.verdict(awaited, Remarks { rejected, warning }).await
+    }
+
+    async fn verdict(&self, awaited: Awaited<'_>, remarks: Remarks) -> Result<Remarks, Refusal> {
+        match awaited.verdict().await {
+            Some(Verdict::Acked) => Ok(remarks),
+            Some(Verdict::Nacked { class, message }) => Err(Refusal::from_class(class, message, self.pressure.delay(0))),
+            None => Err(Refusal::busy("bug", self.pressure.delay(0), "the request was lost, send it again")),
         }
     }
 }

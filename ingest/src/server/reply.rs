@@ -1,5 +1,6 @@
 //! The body of an answer: at most one chunk, and trailers where gRPC wants them.
 
+use super::places::Turn;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -14,17 +15,24 @@ use std::{
 pub(crate) struct Reply {
     chunk: Option<Bytes>,
     trailers: Option<HeaderMap>,
+    /// Ends when the answer has left.
+    _turn: Option<Turn>,
 }
 
 impl Reply {
     /// A body without trailers.
     pub(crate) fn new(chunk: Bytes) -> Self {
-        Self { chunk: Some(chunk).filter(|chunk| !chunk.is_empty()), trailers: None }
+        Self { chunk: Some(chunk).filter(|chunk| !chunk.is_empty()), trailers: None, _turn: None }
     }
 
     /// A body that ends in trailers.
     pub(crate) fn with_trailers(chunk: Bytes, trailers: HeaderMap) -> Self {
         Self { trailers: Some(trailers), ..Self::new(chunk) }
+    }
+
+    /// The same, which ends a turn when it has left.
+    pub(crate) fn ending(self, turn: Turn) -> Self {
+        Self { _turn: Some(turn.answered()), ..self }
     }
 }
 

@@ -36,11 +36,17 @@ pub(crate) const EXPANSION_EXCEEDED: Reason = "expansion";
 /// What a signal does with field 2 of a scope message.
 pub(crate) trait Rows {
     /// Takes a span, metric or log record; broken framing ends the walk.
-    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError>;
+    fn take(&mut self, bytes: &[u8], place: &mut Place<'_>) -> Result<(), WalkError>;
 }
 
+/// Asked before columns grow to so many bytes in all; false ends the walk.
+pub(crate) type Grant<'g> = &'g mut dyn FnMut(usize) -> bool;
+
+/// Columns are granted so much at once beyond what is needed, and a quarter of that.
+const GRANT_AHEAD_BYTES: usize = 4 << 10;
+
 /// Where the walk stands: current resource and scope, what was refused, what may still be added.
-pub(crate) struct Place {
+pub(crate) struct Place<'g> {
     resources: ResourceCells,
     scopes: [Cells; 2],
     resource: Option<u32>,
@@ -53,6 +59,9 @@ pub(crate) struct Place {
     allowance: usize,
     /// Strings that attributes may point to: those of a request of profiles, else none.
     strings: Vec<String>,
+    spent: usize,
+    granted: usize,
+    grant: Option<Grant<'g>>,
 }
 
 struct ResourceCells {
@@ -71,8 +80,9 @@ struct Origin {
     hash: u64,
 }
 
-impl Place {
-    pub(crate) fn new(wire_bytes: usize) -> Self {
+impl<'g> Place<'g> {
+    /// At the beginning of a request; without a `grant` the allowance alone bounds the columns.
+    pub(crate) fn new(wire_bytes: usize, grant: Option<Grant<'g>>) -> Self {
         let texts = || std::array::from_fn(|_| Cells::new());
         Self {
             resources: ResourceCells { texts: texts(), attributes: Cells::new(), hashes: Vec::new() },
@@ -85,12 +95,30 @@ impl Place {
             refused: Refused::default(),
             allowance: wire_bytes.saturating_mul(EXPANSION).saturating_add(EXPANSION_FREE_BYTES).min(EXPANSION_BYTES_MAX),
             strings: Vec::new(),
+            spent: 0,
+            granted: if grant.is_some() { 0 } else { usize::MAX },
+            grant,
         }
     }
 
     /// The same for a request whose attributes may point to strings.
-    pub(crate) fn with_strings(wire_bytes: usize, strings: Vec<String>) -> Self {
-        Self { strings, ..Self::new(wire_bytes) }
+    pub(crate) fn with_strings(self, strings: Vec<String>) -> Self {
+        Self { strings, ..self }
+    }
+
+    /// Makes sure that the columns may grow by so many bytes.
+    #[inline]
+    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), WalkError> {
+        self.spent = self.spent.saturating_add(bytes);
+        if self.spent > self.granted { self.ask() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn ask(&mut self) -> Result<(), WalkError> {
+        let ahead = self.spent.saturating_add(self.spent / 4).saturating_add(GRANT_AHEAD_BYTES);
+        let Some(grant) = &mut self.grant else { return Ok(()) };
+        self.granted = [ahead, self.spent].into_iter().find(|bytes| grant(*bytes)).ok_or(WalkError::NotGranted)?;
+        Ok(())
     }
 
     /// Takes bytes off the allowance; false where they are more than is left.
@@ -206,12 +234,12 @@ impl ResourceCells {
 }
 
 /// One request on its way through the two outer levels.
-pub(crate) struct Envelope<'p, R> {
-    pub(crate) place: &'p mut Place,
+pub(crate) struct Envelope<'p, 'g, R> {
+    pub(crate) place: &'p mut Place<'g>,
     pub(crate) rows: &'p mut R,
 }
 
-impl<R: Rows> Envelope<'_, R> {
+impl<R: Rows> Envelope<'_, '_, R> {
     /// Walks the request message.
     pub(crate) fn walk(&mut self, wire: &[u8]) -> Result<(), WalkError> {
         let mut reader = Reader::new(wire, DEPTH_MAX);

@@ -48,7 +48,7 @@ struct Record<'a> {
 }
 
 impl Rows for LogRows {
-    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError> {
+    fn take(&mut self, bytes: &[u8], place: &mut Place<'_>) -> Result<(), WalkError> {
         let mut record = Record::default();
         let mut flaw = place.inherited;
         let mut reader = Reader::new(bytes, ROW_LEFT);
@@ -59,7 +59,9 @@ impl Rows for LogRows {
             Some(reason) => Some(reason),
             None => {
                 let body = record.body();
-                if place.allow(ROW_BYTES + body.len() + bytes.len()) {
+                let cost = ROW_BYTES + body.len() + bytes.len();
+                if place.allow(cost) {
+                    place.spend(cost)?;
                     self.push(&record, &body, place.rows());
                     None
                 } else {

@@ -111,7 +111,7 @@ fn kind_of(member: u32) -> Option<PointKind> {
 }
 
 impl Rows for PointRows {
-    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError> {
+    fn take(&mut self, bytes: &[u8], place: &mut Place<'_>) -> Result<(), WalkError> {
         let mut flaw = place.inherited;
         let metric = Metric::read(bytes, &mut flaw)?;
         let mut reader = Reader::new(bytes, ROW_LEFT);
@@ -156,7 +156,13 @@ impl PointRows {
         }
     }
 
-    fn points(&mut self, kind: PointKind, bytes: &[u8], (metric, flaw): (&Metric<'_>, Flaw), place: &mut Place) -> Result<(), WalkError> {
+    fn points(
+        &mut self,
+        kind: PointKind,
+        bytes: &[u8],
+        (metric, flaw): (&Metric<'_>, Flaw),
+        place: &mut Place<'_>,
+    ) -> Result<(), WalkError> {
         let mut reader = Reader::new(bytes, POINT_LEFT + 1);
         while let Some((number, value)) = reader.next()? {
             if number != 1 {
@@ -172,7 +178,10 @@ impl PointRows {
                 .or_else(|| self.scratch.broken_rule(kind))
                 .or_else(|| if place.allow(cost) { None } else { Some(EXPANSION_EXCEEDED) });
             match refused {
-                None => self.push(kind, metric, &point, place.rows()),
+                None => {
+                    place.spend(cost)?;
+                    self.push(kind, metric, &point, place.rows());
+                }
                 Some(reason) => {
                     self.attributes.cancel();
                     place.refused.note(reason, metric.name);

@@ -16,10 +16,11 @@ mod refused;
 mod sample;
 pub(crate) mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod traces;
 pub(crate) mod wire;
 mod work;
 
 pub use refused::Rejected;
+pub(crate) use work::walk_within;
 pub use work::{WalkError, Walked, decode_export, walk};

@@ -69,7 +69,7 @@ struct Row<'d> {
 }
 
 impl Rows for ProfileRows<'_> {
-    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError> {
+    fn take(&mut self, bytes: &[u8], place: &mut Place<'_>) -> Result<(), WalkError> {
         let profile = Profile::read(bytes)?;
         let name = self.dictionary.text(profile.sample_type.0).unwrap_or_default();
         let rows = match place.inherited.0 {
@@ -79,6 +79,7 @@ impl Rows for ProfileRows<'_> {
         match rows {
             Ok(rows) if place.allow(rows.iter().map(Row::bytes).sum()) => {
                 if !rows.is_empty() {
+                    place.spend(rows.iter().map(Row::bytes).sum())?;
                     let at = place.rows();
                     rows.into_iter().for_each(|row| self.push(&profile, &row, at));
                 }

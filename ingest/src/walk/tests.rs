@@ -1,8 +1,9 @@
 //! The walk against `prost`: same rows from the same bytes, same verdict on broken ones.
 
-mod generate;
+mod fuzz;
+pub(crate) mod generate;
 mod oracle;
 mod profiles;
-mod properties;
+pub(crate) mod properties;
 mod rules;
 mod tables;

@@ -19,6 +19,9 @@ const PARENT_SPAN_ID: Reason = "parent_span_id";
 /// A usual span, with its share of the resource.
 const BYTES_PER_SPAN: usize = 400;
 
+/// What a row costs beside its texts.
+const ROW_BYTES: usize = 96;
+
 /// The growing columns of `Spans`.
 pub(crate) struct SpanRows {
     resource: Vec<u32>,
@@ -55,7 +58,7 @@ struct Span<'a> {
 }
 
 impl Rows for SpanRows {
-    fn take(&mut self, bytes: &[u8], place: &mut Place) -> Result<(), WalkError> {
+    fn take(&mut self, bytes: &[u8], place: &mut Place<'_>) -> Result<(), WalkError> {
         let mut span = Span::default();
         let mut flaw = place.inherited;
         let mut reader = Reader::new(bytes, ROW_LEFT);
@@ -63,7 +66,10 @@ impl Rows for SpanRows {
             self.field(number, (value, reader.framed()), &mut span, &mut flaw)?;
         }
         match flaw.0.or_else(|| span.broken_rule()) {
-            None => self.push(&span, place.rows()),
+            None => {
+                place.spend(ROW_BYTES + bytes.len())?;
+                self.push(&span, place.rows());
+            }
             Some(reason) => {
                 self.attributes.cancel();
                 self.events.cancel();

@@ -2,7 +2,7 @@
 
 use super::{
     dictionary::Dictionary,
-    envelope::{Envelope, Place, Rows},
+    envelope::{Envelope, Grant, Place, Rows},
     logs::LogRows,
     metrics::PointRows,
     profiles::ProfileRows,
@@ -50,6 +50,9 @@ pub enum WalkError {
     /// Too large for Arrow's offsets.
     #[error("message of {0} bytes is too large to be read in one piece, send less at once")]
     TooLarge(usize),
+    /// Whoever grants memory for columns said no.
+    #[error("the columns of this request need more memory than there is")]
+    NotGranted,
     /// The columns do not fit together.
     #[error("columns do not fit together: {0}; please report this")]
     Columns(String),
@@ -60,6 +63,7 @@ impl WalkError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Truncated | Self::Varint | Self::Key | Self::WireType | Self::Group | Self::Depth | Self::TooLarge(_) => Class::Reject,
+            Self::NotGranted => Class::Busy,
             Self::Columns(_) => Class::Bug,
         }
     }
@@ -92,44 +96,42 @@ impl Walked {
 /// Walks an `Export*ServiceRequest` into columns. Rows that break a rule are left out and counted;
 /// broken framing refuses the whole. Cost: a fraction of a microsecond a row; no row is looked at twice.
 pub fn walk(signal: Signal, wire: Bytes, tenant: Tenant, at: UnixNanos) -> Result<Walked, WalkError> {
+    walk_within(signal, wire, (tenant, at), None)
+}
+
+/// The same; asks `grant` before the columns grow, and ends where it says no. What a request makes of
+/// its bytes is the sender's choice: two bytes are a row of a hundred.
+pub(crate) fn walk_within(
+    signal: Signal,
+    wire: Bytes,
+    (tenant, at): (Tenant, UnixNanos),
+    grant: Option<Grant<'_>>,
+) -> Result<Walked, WalkError> {
     if wire.len() > WIRE_BYTES_MAX {
         return Err(WalkError::TooLarge(wire.len()));
     }
     let mut warning = None;
-    let (place, columns) = match signal {
-        Signal::Traces => {
-            let (place, rows) = through(&wire, SpanRows::new(wire.len()))?;
-            (place, Columns::Traces(rows.finish()?))
-        }
-        Signal::Metrics => {
-            let (place, rows) = through(&wire, PointRows::new(wire.len()))?;
-            (place, Columns::Metrics(rows.finish()?))
-        }
-        Signal::Logs => {
-            let (place, rows) = through(&wire, LogRows::new(wire.len()))?;
-            (place, Columns::Logs(rows.finish()?))
-        }
+    let mut place = Place::new(wire.len(), grant);
+    let columns = match signal {
+        Signal::Traces => Columns::Traces(through(&wire, SpanRows::new(wire.len()), &mut place)?.finish()?),
+        Signal::Metrics => Columns::Metrics(through(&wire, PointRows::new(wire.len()), &mut place)?.finish()?),
+        Signal::Logs => Columns::Logs(through(&wire, LogRows::new(wire.len()), &mut place)?.finish()?),
         Signal::Profiles => {
             let votes = Votes::count(&wire)?;
             warning = votes.any_old().then_some(OLD_PROFILES);
             let dictionary = Dictionary::read(&wire)?;
             // Resources may point to the strings as well.
-            let place = Place::with_strings(wire.len(), dictionary.strings.clone());
-            let (place, rows) = within(place, &wire, ProfileRows::new(&dictionary, votes.winner()))?;
-            (place, Columns::Profiles(rows.finish()?))
+            place = place.with_strings(dictionary.strings.clone());
+            Columns::Profiles(through(&wire, ProfileRows::new(&dictionary, votes.winner()), &mut place)?.finish()?)
         }
     };
     let (resources, scopes, rejected) = place.finish()?;
     Ok(Walked { batch: Batch { tenant, arrived_at: at, resources, scopes, columns }, rejected, warning })
 }
 
-fn through<R: Rows>(wire: &[u8], rows: R) -> Result<(Place, R), WalkError> {
-    within(Place::new(wire.len()), wire, rows)
-}
-
-fn within<R: Rows>(mut place: Place, wire: &[u8], mut rows: R) -> Result<(Place, R), WalkError> {
-    Envelope { place: &mut place, rows: &mut rows }.walk(wire)?;
-    Ok((place, rows))
+fn through<R: Rows>(wire: &[u8], mut rows: R, place: &mut Place<'_>) -> Result<R, WalkError> {
+    Envelope { place, rows: &mut rows }.walk(wire)?;
+    Ok(rows)
 }
 
 /// The columns of a logged request: those it already carries, else a walk. Bytes that no walk

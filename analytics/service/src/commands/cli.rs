@@ -1,6 +1,6 @@
 //! The list of commands.
 
-use super::{actions, anomalies, completion, doctor, incidents, models, query, replay, score, serve, token, validate};
+use super::{actions, anomalies, check, completion, doctor, incidents, models, query, replay, score, serve, token, validate};
 use crate::{demo::DemoArgs, error::ServiceError, r#gen::GenArgs, wiring::SystemClock};
 use clap::{Parser, Subcommand};
 use std::{
@@ -35,6 +35,7 @@ enum Command {
     Models(models::Models),
     Actions(actions::Actions),
     Token(token::Token),
+    Check(check::Check),
     Validate(validate::Validate),
     Doctor(doctor::Doctor),
     Completion(completion::Completion),
@@ -56,6 +57,7 @@ impl Cli {
             Command::Models(command) => command.run(),
             Command::Actions(command) => command.run(),
             Command::Token(command) => command.run(),
+            Command::Check(command) => command.run(),
             Command::Validate(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completion(command) => command.run(),

@@ -2,6 +2,7 @@
 
 mod actions;
 mod anomalies;
+mod check;
 mod cli;
 mod completion;
 mod doctor;

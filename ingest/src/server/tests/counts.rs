@@ -5,6 +5,7 @@ use crate::{
     access::{Access, Place},
     server::{
         budget::Budget,
+        pressure::Pressure,
         receipt::Receipt,
         refusal::Refusal,
         tally::{Guest, Tally},
@@ -114,7 +115,8 @@ fn received_is_acked_and_refused_and_open() {
             let mut tally = Tally::received(&guest, 10);
             check();
             tally.dropped("trace_id", 2);
-            let (receipt, _verdict) = Receipt::new(tally, budget.permit(&account, false, 100).expect("it fits"));
+            let permit = budget.permit(&account, false, 100).expect("it fits");
+            let (receipt, _verdict) = Receipt::new(tally, permit, Pressure::default().waiting());
             check();
             end(receipt);
             check();

@@ -2,7 +2,9 @@
 
 mod access;
 mod counts;
+mod fuzz;
 mod grpc;
 mod http;
 mod limits;
 mod peer;
+mod stall;

@@ -29,7 +29,7 @@ impl Dice {
     }
 
     /// Numbers that tests forget: small ones, the largest, any.
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         match self.below(4) {
             0 => 0,
             1 => u64::MAX,
@@ -47,7 +47,7 @@ impl Dice {
         }
     }
 
-    fn text(&mut self) -> &'static str {
+    pub(crate) fn text(&mut self) -> &'static str {
         const TEXTS: [&str; 12] = [
             "",
             "a",
@@ -65,7 +65,7 @@ impl Dice {
         TEXTS[self.below(TEXTS.len())]
     }
 
-    fn id(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn id(&mut self, len: usize) -> Vec<u8> {
         let len = if self.once_in(12) { self.below(20) } else { len };
         let byte = if self.once_in(12) { 0 } else { 1 + u8::try_from(self.below(2)).expect("small") };
         vec![byte; len]

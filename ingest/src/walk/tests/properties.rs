@@ -29,7 +29,7 @@ fn expected(signal: Signal, wire: &[u8]) -> Result<Rows, DecodeError> {
     }
 }
 
-fn random_wire(signal: Signal, dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn random_wire(signal: Signal, dice: &mut Dice) -> Vec<u8> {
     let table = match signal {
         Signal::Traces => &schema::TRACES,
         Signal::Metrics => &schema::METRICS,
@@ -41,7 +41,7 @@ fn random_wire(signal: Signal, dice: &mut Dice) -> Vec<u8> {
 }
 
 /// Same rows where both accept; where `prost` refuses for text or depth, the walk refuses rows only.
-fn compare(signal: Signal, wire: &[u8]) -> Result<bool, TestCaseError> {
+pub(crate) fn compare(signal: Signal, wire: &[u8]) -> Result<bool, TestCaseError> {
     let prost = expected(signal, wire);
     match (walk_bytes(signal, wire), &prost) {
         (Ok(walked), Ok((rows, refused))) => {

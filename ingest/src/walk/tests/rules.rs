@@ -6,7 +6,7 @@ use bytes::Bytes;
 use geophone_proto::{
     Columns, Signal, Tenant, UnixNanos,
     otlp::{
-        collector::{metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
         metrics::v1::{
             ExponentialHistogram, ExponentialHistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics,
             exponential_histogram_data_point::Buckets, metric::Data,
@@ -145,4 +145,31 @@ fn a_long_name_on_many_points_stops_at_the_allowance() {
     let walked = walk_wire(Signal::Metrics, request.encode_to_vec());
     assert_eq!(walked.rejected[0].reason, "expansion");
     assert_eq!(walked.batch.len() as u64 + walked.rejected_count(), 100_000);
+}
+
+#[test]
+fn columns_grow_only_as_granted() {
+    use crate::walk::walk_within;
+    use geophone_proto::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    // Two bytes each on the wire, and a row.
+    let scope_logs = vec![ScopeLogs { log_records: vec![LogRecord::default(); 100_000], ..ScopeLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] };
+    let wire = Bytes::from(request.encode_to_vec());
+    let walk_up_to = |bytes_max: usize| {
+        let mut most = 0;
+        let mut grant = |bytes: usize| {
+            if bytes <= bytes_max {
+                most = bytes;
+            }
+            bytes <= bytes_max
+        };
+        let walked = walk_within(Signal::Logs, wire.clone(), (Tenant::default(), UnixNanos(1)), Some(&mut grant));
+        (walked.map(|walked| walked.batch.len()), most)
+    };
+    let (walked, most) = walk_up_to(64 << 20);
+    assert_eq!(walked, Ok(100_000));
+    assert!(most > 6_000_000 && most < 10_000_000, "{most} bytes were granted");
+    let (walked, most) = walk_up_to(1 << 20);
+    assert_eq!(walked, Err(crate::walk::WalkError::NotGranted));
+    assert!(most > 900_000, "the last bytes are granted as well, {most}");
 }
