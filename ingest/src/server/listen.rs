@@ -238,6 +238,7 @@ async fn greet(stream: TcpStream, tls: Option<Arc<Tls>>, to: Way<'_>, mut stop: 
     let secured = tokio::select! {
         secured = tls.secure(stream) => secured,
         () = told(&mut stop) => return,
+        () = to.2.told_to_leave() => return,
     };
     match secured {
         Ok(stream) => connection(stream, to, stop).await,
