@@ -140,6 +140,8 @@ fn main() {
                     Signal::Traces => drop(black_box(ExportTraceServiceRequest::decode(bytes).expect("valid"))),
                     Signal::Metrics => drop(black_box(ExportMetricsServiceRequest::decode(bytes).expect("valid"))),
                     Signal::Logs => drop(black_box(ExportLogsServiceRequest::decode(bytes).expect("valid"))),
+                    // None is measured here.
+                    Signal::Profiles => {}
                 }
             });
             let walked = ns_per_item(items, || {
