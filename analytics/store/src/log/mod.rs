@@ -3,8 +3,6 @@
 
 mod append;
 mod format;
-#[cfg(test)]
-mod fuzz;
 mod options;
 mod reader;
 mod recovery;
