@@ -1,5 +1,6 @@
 //! The lab: what tests above unit level share. Nothing here runs in production.
 
+pub mod cases;
 pub mod certificate;
 pub mod feed;
 pub mod load;

@@ -108,6 +108,8 @@ const FAIL: [&str; 14] = [
 ];
 const TIME: [&str; 4] = ["duration", "latency", "time", "elapsed"];
 
+/// A log line names its level among its first words.
+const LEVEL_WORDS: usize = 8;
 /// First words of metrics that describe a machine.
 const MACHINE: [&str; 3] = ["system", "node", "host"];
 
@@ -153,15 +155,26 @@ fn metric_aspect(series: &Series) -> Aspect {
     }
 }
 
+/// By severity; where the sender sets none, by the first word of the text that names one.
 fn log_aspect(series: &Series) -> Aspect {
     let severity = series.labels.get("severity").map(|word| word.to_uppercase()).unwrap_or_default();
-    if severity.starts_with("ERR") || severity.starts_with("FATAL") || severity.starts_with("CRIT") {
-        Aspect::ErrorLog
-    } else if severity.starts_with("WARN") {
-        Aspect::WarnLog
-    } else {
-        Aspect::PlainLog
+    let of = |word: &str| match word {
+        word if word.starts_with("ERR") || word.starts_with("FATAL") || word.starts_with("CRIT") || word.starts_with("SEVERE") => {
+            Some(Aspect::ErrorLog)
+        }
+        word if word.starts_with("WARN") => Some(Aspect::WarnLog),
+        "TRACE" | "DEBUG" | "INFO" | "NOTICE" => Some(Aspect::PlainLog),
+        _ => None,
+    };
+    let known = severity.trim_end_matches(|last: char| last.is_ascii_digit());
+    if let Some(aspect) = of(known) {
+        return aspect;
     }
+    let words = || series.name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    let named = words().take(LEVEL_WORDS).filter(|word| word.chars().all(|letter| letter.is_ascii_uppercase())).find_map(of);
+    let is_failure =
+        || words().any(|word| word.ends_with("Exception") || word.ends_with("Error") || word == "panic" || word == "Traceback");
+    named.unwrap_or_else(|| if is_failure() { Aspect::ErrorLog } else { Aspect::PlainLog })
 }
 
 /// Lower-case words of a metric name: split at punctuation and before capitals.
@@ -233,6 +246,19 @@ mod tests {
         assert_eq!(of("db.client.connections.timeouts", SeriesKind::MetricRate), Aspect::Failures);
         assert_eq!(of("system.cpu.utilization", SeriesKind::MetricValue), Aspect::Machine);
         assert_eq!(of("", SeriesKind::MetricValue), Aspect::Level);
+    }
+
+    #[test]
+    fn the_level_of_a_log_line_is_its_senders_or_its_own_word() {
+        let of = |name: &str, severity: &str| {
+            let labels = BTreeMap::from([("severity".to_owned(), severity.to_owned())]);
+            aspect(&Series::new(Tenant::default(), "s", name, SeriesKind::LogRate, labels))
+        };
+        assert_eq!(of("INFO all is well", "ERROR"), Aspect::ErrorLog);
+        assert_eq!(of("<*> ERROR t.c.Travel# <*> no route", "UNSPECIFIED"), Aspect::ErrorLog);
+        assert_eq!(of("<*> INFO t.c.Travel# <*> error count <*>", "UNSPECIFIED"), Aspect::PlainLog);
+        assert_eq!(of("java.lang.NullPointerException: null", "UNSPECIFIED"), Aspect::ErrorLog);
+        assert_eq!(of("an error is mentioned", "UNSPECIFIED"), Aspect::PlainLog);
     }
 
     #[test]
