@@ -72,6 +72,17 @@ pub fn ending(signal: Option<i32>, errors: &str, memory_bytes: u64) -> ModelErro
     }
 }
 
+/// An allocation that the runtime was refused, whatever it called it, is a matter of memory.
+pub fn within(error: ModelError, memory_bytes: u64) -> ModelError {
+    const WORDS: [&str; 4] = ["failed to allocate", "bad_alloc", "bfc_arena", "out of memory"];
+    match &error {
+        ModelError::Runtime { reason, .. } if WORDS.iter().any(|word| reason.to_lowercase().contains(word)) => {
+            ModelError::Memory { limit_mib: memory_bytes >> 20 }
+        }
+        _ => error,
+    }
+}
+
 /// The check was stopped after this long.
 pub const fn timed_out(limit: Duration) -> ModelError {
     ModelError::Time { limit_s: limit.as_secs() }
@@ -86,6 +97,8 @@ mod tests {
         let shown = ending(Some(6), "memory allocation of 99 bytes failed", 512 << 20).to_string();
         assert!(shown.contains("512 MiB of memory"), "{shown}");
         assert!(ending(Some(11), "thread 'main' panicked at x.rs", 0).to_string().contains("crashed"));
+        let refused = ModelError::Runtime { runtime: "r".into(), doing: "run", reason: "Failed to allocate 9 bytes".into() };
+        assert!(within(refused, 512 << 20).to_string().contains("512 MiB of memory"));
         assert!(timed_out(Duration::from_secs(30)).to_string().contains("30 s of time"));
     }
 }

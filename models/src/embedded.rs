@@ -6,7 +6,8 @@
 
 use crate::{
     error::{ModelError, panic_sentence, quoted, sentence},
-    graph::Graph,
+    graph::{Graph, operators},
+    rewrite::rewrite,
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -35,7 +36,9 @@ impl Embedded {
     /// Plans the graph. Cost: some milliseconds.
     pub fn load(graph: &Graph) -> Result<Self, ModelError> {
         let known = tract_onnx::onnx().op_register.0;
-        for operator in &graph.operators {
+        let mut proto = graph.proto.clone();
+        rewrite(&mut proto);
+        for operator in &operators(&proto)? {
             if !known.contains_key(operator.as_str()) {
                 return Err(ModelError::Operator {
                     operator: quoted(operator),
@@ -44,7 +47,7 @@ impl Embedded {
                 });
             }
         }
-        let runnable = contained("load", || plan(graph))?;
+        let runnable = contained("load", || plan(proto, &graph.input))?;
         Ok(Self { width: graph.width, runnable, padded: Vec::new() })
     }
 
@@ -73,9 +76,8 @@ impl Embedded {
 }
 
 /// The graph with its batch pinned, typed and optimised.
-fn plan(graph: &Graph) -> TractResult<Arc<TypedRunnableModel>> {
-    let mut proto = graph.proto.clone();
-    pin(&mut proto, &graph.input);
+fn plan(mut proto: ModelProto, input: &str) -> TractResult<Arc<TypedRunnableModel>> {
+    pin(&mut proto, input);
     tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)

@@ -50,6 +50,15 @@ impl Graph {
     }
 }
 
+/// Operators of a message, subgraphs included.
+pub(crate) fn operators(proto: &ModelProto) -> Result<BTreeSet<String>, ModelError> {
+    let mut operators = BTreeSet::new();
+    if let Some(graph) = &proto.graph {
+        visit(graph, 0, &mut operators)?;
+    }
+    Ok(operators)
+}
+
 /// The one input that is no weight: float32 `[N, features]`.
 fn input_of(graph: &GraphProto) -> Result<(String, usize), ModelError> {
     let refuse = |reason: String| ModelError::Tensor { reason };

@@ -13,6 +13,7 @@ mod folder;
 mod graph;
 mod onnx_model;
 mod onnxruntime;
+mod rewrite;
 mod runtime;
 mod shipped;
 #[cfg(test)]

@@ -115,8 +115,8 @@ impl Model for OnnxModel {
         &self.card
     }
 
-    /// A row for which the model gives no number scores 0, an infinite one the largest number; both
-    /// are counted, so that one odd row never costs its neighbours their scores.
+    /// A row for which the model gives no number stays NaN, an infinite one is the largest number; both
+    /// are counted, and one odd row never costs its neighbours their scores.
     fn score(&mut self, frame: &FeatureFrame, scores: &mut Vec<f32>) -> Result<(), SeamError> {
         scores.clear();
         verify_frame(frame, self.card.features.len())?;
@@ -127,7 +127,7 @@ impl Model for OnnxModel {
         }
         let mut odd = 0;
         for score in scores.iter_mut().filter(|score| !score.is_finite()) {
-            *score = if score.is_nan() { 0.0 } else { LARGEST.copysign(*score) };
+            *score = if score.is_nan() { f32::NAN } else { LARGEST.copysign(*score) };
             odd += 1;
         }
         if odd > 0 {

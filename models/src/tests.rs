@@ -457,3 +457,65 @@ fn the_seam_takes_models_that_fail() {
     let outcomes: Vec<bool> = models.iter_mut().map(|model| model.score(&frame(3, vec![0.0; 3]), &mut scores).is_ok()).collect();
     assert_eq!(outcomes, [false, true]);
 }
+
+fn attribute(name: &str, kind: AttributeType, value: AttributeProto) -> AttributeProto {
+    AttributeProto { name: name.into(), r#type: kind as i32, ..value }
+}
+
+fn floats(name: &str, floats: &[f32]) -> AttributeProto {
+    attribute(name, AttributeType::Floats, AttributeProto { floats: floats.into(), ..AttributeProto::default() })
+}
+
+fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+    attribute(name, AttributeType::Ints, AttributeProto { ints: ints.into(), ..AttributeProto::default() })
+}
+
+/// Scaled by (x - 1) * 2, one tree that asks whether the first feature is at most 0, its leaves looked up.
+fn scaled_tree() -> ModelProto {
+    let ml = |operator: &str, from: &str, to: &str, attribute: Vec<AttributeProto>| NodeProto {
+        domain: "ai.onnx.ml".into(),
+        attribute,
+        ..node(operator, &[from], &[to])
+    };
+    let modes = ["BRANCH_LEQ", "LEAF", "LEAF"].map(|mode| mode.as_bytes().to_vec());
+    let tree = vec![
+        attribute("n_targets", AttributeType::Int, AttributeProto { i: 1, ..AttributeProto::default() }),
+        ints("nodes_treeids", &[0, 0, 0]),
+        ints("nodes_nodeids", &[0, 1, 2]),
+        ints("nodes_featureids", &[0, 0, 0]),
+        ints("nodes_truenodeids", &[1, 0, 0]),
+        ints("nodes_falsenodeids", &[2, 0, 0]),
+        floats("nodes_values", &[0.0, 0.0, 0.0]),
+        attribute("nodes_modes", AttributeType::Strings, AttributeProto { strings: modes.into(), ..AttributeProto::default() }),
+        ints("target_treeids", &[0, 0]),
+        ints("target_nodeids", &[1, 2]),
+        ints("target_ids", &[0, 0]),
+        floats("target_weights", &[2.0, 5.0]),
+        floats("base_values", &[1.0]),
+    ];
+    let looked_up = vec![floats("keys_floats", &[3.0, 6.0]), floats("values_floats", &[0.25, 0.75])];
+    let mut model = linear();
+    let graph = graph_of(&mut model);
+    graph.initializer.clear();
+    graph.node = vec![
+        ml("Scaler", "x", "scaled", vec![floats("offset", &[1.0]), floats("scale", &[2.0])]),
+        ml("TreeEnsembleRegressor", "scaled", "leaf", tree),
+        ml("LabelEncoder", "leaf", "score", looked_up),
+    ];
+    model.opset_import.push(OperatorSetIdProto { domain: "ai.onnx.ml".into(), version: 3 });
+    model
+}
+
+// Scenario: operators of scikit-learn exports that the embedded runtime lacks.
+// Guarantees: every runtime computes what the standard says of them.
+#[test]
+fn scalers_trees_and_encoders_run_everywhere() {
+    let bytes = encode(&scaled_tree());
+    let directory = folder(&bytes);
+    let (x, _) = rows();
+    let expected: Vec<f32> = x.chunks(3).map(|row| if row[0] <= 1.0 { 0.25 } else { 0.75 }).collect();
+    put(directory.path(), "check.parquet", &parquet(&schema().names, &x, &expected));
+    for runtime in runtimes() {
+        check_with(directory.path(), &schema(), runtime).unwrap_or_else(|error| panic!("{runtime:?}: {error}"));
+    }
+}

@@ -1,40 +1,85 @@
 //! Which samples belong to which spans, and what they add up to. Pure: samples and question in,
 //! answer out. Called by every `StackSource`.
 
-use crate::sample::{Frame, Sample};
-use geophone_proto::stacks::{LinkClass, StackAnswer, StackRequest, Stacks, ThreadState, TopFunction, WantedSpan};
+use crate::sample::Sample;
+use geophone_proto::{
+    SpanId, TraceId,
+    stacks::{LinkClass, SpanPlace, StackAnswer, StackRequest, Stacks, ThreadState, TopFunction, WantedSpan},
+};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
 };
 
 /// Functions in the table; the rest is in the folded text.
 const TOP_MAX: usize = 200;
 
-/// How a sample can be tied to a span without the thread's own word: same process (service and
-/// instance known on both sides) or only same service, at a time within the span.
-fn loose_link(sample: &Sample, request: &StackRequest) -> Option<LinkClass> {
-    if sample.service != request.service {
-        return None;
-    }
-    let same_instance = !request.instance.is_empty() && sample.instance == request.instance;
-    Some(if same_instance { LinkClass::Process } else { LinkClass::Service })
+/// Where the spans of a request ran, and samples sorted for looking up.
+struct Evidence<'a> {
+    request: &'a StackRequest,
+    places: HashMap<SpanId, &'a SpanPlace>,
+    tagged: HashMap<(TraceId, SpanId), Vec<&'a Sample>>,
+    untagged: Vec<&'a Sample>,
 }
 
-fn is_tagged(sample: &Sample, span: &WantedSpan) -> bool {
-    sample.trace_id == Some(span.trace_id) && sample.span_id == Some(span.span_id)
+impl<'a> Evidence<'a> {
+    fn new(request: &'a StackRequest, samples: &'a [Sample]) -> Self {
+        let places = request.places.iter().map(|place| (place.span_id, place)).collect();
+        let mut evidence = Self { request, places, tagged: HashMap::new(), untagged: Vec::new() };
+        for sample in samples {
+            match (sample.trace_id, sample.span_id) {
+                (Some(trace), Some(span)) => evidence.tagged.entry((trace, span)).or_default().push(sample),
+                // A sample tagged with another span never counts by time.
+                _ if sample.service == request.service => evidence.untagged.push(sample),
+                _ => {}
+            }
+        }
+        evidence
+    }
+
+    /// Samples of one span by one kind of link, each with the time that falls into the span.
+    fn of(&self, span: &WantedSpan, link: LinkClass) -> Vec<(&'a Sample, u64)> {
+        if link == LinkClass::Span {
+            let tagged = self.tagged.get(&(span.trace_id, span.span_id));
+            return tagged.into_iter().flatten().map(|sample| (*sample, sample.weight_ns)).collect();
+        }
+        let place = self.places.get(&span.span_id).copied();
+        let linked = self.untagged.iter().filter(|sample| self.is_linked(sample, place, link));
+        linked.filter_map(|sample| Some((*sample, within(sample, span)?))).collect()
+    }
+
+    /// Without the thread's own word: same thread or process as the span's attributes say, or only the
+    /// same service.
+    fn is_linked(&self, sample: &Sample, place: Option<&SpanPlace>, link: LinkClass) -> bool {
+        let same_pid = place.is_some_and(|place| place.pid != 0 && place.pid == sample.pid);
+        let instance = place.map(|place| &place.instance).filter(|instance| !instance.is_empty()).unwrap_or(&self.request.instance);
+        let same_instance = !instance.is_empty() && sample.instance == *instance;
+        let same_thread = place.is_some_and(|place| place.tid != 0 && place.tid == sample.tid);
+        match link {
+            LinkClass::Span => false,
+            LinkClass::Thread => same_thread && (same_pid || same_instance),
+            LinkClass::Process => same_pid || same_instance,
+            LinkClass::Service => true,
+        }
+    }
 }
 
-/// The samples of one span by the surest link there is; a tagged sample of another span never counts.
-fn samples_of<'a>(span: &WantedSpan, request: &StackRequest, samples: &'a [Sample]) -> Option<(LinkClass, Vec<&'a Sample>)> {
-    let tagged: Vec<&Sample> = samples.iter().filter(|sample| is_tagged(sample, span)).collect();
-    if !tagged.is_empty() {
-        return Some((LinkClass::Span, tagged));
+/// Time of an untagged sample within a span: all of a moment on the CPU, the common part of an interval.
+fn within(sample: &Sample, span: &WantedSpan) -> Option<u64> {
+    if sample.state == ThreadState::OnCpu {
+        return (span.start..=span.end).contains(&sample.at).then_some(sample.weight_ns);
     }
-    let within = samples.iter().filter(|sample| (span.start..=span.end).contains(&sample.at) && sample.span_id.is_none());
-    let linked: Vec<(LinkClass, &Sample)> = within.filter_map(|sample| loose_link(sample, request).map(|link| (link, sample))).collect();
-    let surest = linked.iter().map(|(link, _)| *link).min()?;
-    Some((surest, linked.into_iter().filter(|(link, _)| *link == surest).map(|(_, sample)| sample).collect()))
+    let half = sample.weight_ns / 2;
+    let (from, to) = (sample.at.minus(half).max(span.start), sample.at.plus(half).min(span.end));
+    (from < to).then(|| to.since(from))
+}
+
+/// Of one function in one state.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    line: u32,
+    self_ns: u64,
+    total_ns: u64,
 }
 
 /// What a set of spans adds up to.
@@ -42,36 +87,44 @@ fn samples_of<'a>(span: &WantedSpan, request: &StackRequest, samples: &'a [Sampl
 struct Sums {
     spans: u64,
     samples: u64,
-    link: Option<LinkClass>,
     by_state: BTreeMap<ThreadState, u64>,
-    /// (function, state) -> (self, total).
-    functions: BTreeMap<(Frame, ThreadState), (u64, u64)>,
+    /// By function, file and state: lines differ from call to call.
+    functions: BTreeMap<(String, String, ThreadState), Sum>,
     folded: BTreeMap<String, u64>,
 }
 
 impl Sums {
-    fn of(spans: &[WantedSpan], request: &StackRequest, samples: &[Sample]) -> Self {
+    fn of(spans: &[WantedSpan], evidence: &Evidence<'_>, link: LinkClass) -> Self {
         let mut sums = Self::default();
-        for (link, found) in spans.iter().filter_map(|span| samples_of(span, request, samples)) {
+        for found in spans.iter().map(|span| evidence.of(span, link)).filter(|found| !found.is_empty()) {
             sums.spans += 1;
-            sums.link = sums.link.max(Some(link));
-            found.into_iter().for_each(|sample| sums.add(sample));
+            found.into_iter().for_each(|(sample, ns)| sums.add(sample, ns));
         }
         sums
     }
 
-    fn add(&mut self, sample: &Sample) {
+    fn add(&mut self, sample: &Sample, ns: u64) {
         self.samples += 1;
-        *self.by_state.entry(sample.state).or_default() += sample.weight_ns;
+        *self.by_state.entry(sample.state).or_default() += ns;
         // Recursion counts once in the total.
-        let distinct: BTreeSet<&Frame> = sample.stack.iter().collect();
-        for frame in distinct {
-            self.functions.entry((frame.clone(), sample.state)).or_default().1 += sample.weight_ns;
+        let distinct: BTreeSet<(&str, &str)> = sample.stack.iter().map(|frame| (frame.function.as_str(), frame.file.as_str())).collect();
+        for (function, file) in distinct {
+            let line = sample.stack.iter().find(|frame| frame.function == function && frame.file == file).map_or(0, |frame| frame.line);
+            self.function(function, file, line, sample.state).total_ns += ns;
         }
         if let Some(leaf) = sample.stack.last() {
-            self.functions.entry((leaf.clone(), sample.state)).or_default().0 += sample.weight_ns;
+            self.function(&leaf.function, &leaf.file, leaf.line, sample.state).self_ns += ns;
         }
-        *self.folded.entry(folded_line(sample)).or_default() += sample.weight_ns;
+        *self.folded.entry(folded_line(sample)).or_default() += ns;
+    }
+
+    fn function(&mut self, function: &str, file: &str, line: u32, state: ThreadState) -> &mut Sum {
+        let sum = self.functions.entry((function.to_owned(), file.to_owned(), state)).or_default();
+        // The line that most often comes first stands for the function.
+        if sum.line == 0 {
+            sum.line = line;
+        }
+        sum
     }
 
     fn state_ns(&self, state: ThreadState) -> u64 {
@@ -98,36 +151,60 @@ fn scaled(total_ns: u64, normal: u64, flagged: u64) -> u64 {
     if normal == 0 { 0 } else { u64::try_from(u128::from(total_ns) * u128::from(flagged) / u128::from(normal)).unwrap_or(u64::MAX) }
 }
 
-/// Functions by how much more time they took than in as many normal spans.
+/// Functions by how much more time they took than in as many normal spans; of equals, those first that
+/// took it themselves.
 fn top(flagged: &Sums, normal: &Sums) -> Vec<TopFunction> {
     let mut rows: Vec<TopFunction> = flagged
         .functions
         .iter()
-        .map(|((frame, state), (self_ns, total_ns))| {
-            let baseline = normal.functions.get(&(frame.clone(), *state)).map_or(0, |(_, total)| *total);
+        .map(|(key, sum)| {
+            let (function, file, state) = key;
+            let baseline = normal.functions.get(key).map_or(0, |sum| sum.total_ns);
             TopFunction {
-                function: frame.function.clone(),
-                file: frame.file.clone(),
-                line: frame.line,
+                function: function.clone(),
+                file: file.clone(),
+                line: sum.line,
                 state: *state,
-                self_ns: *self_ns,
-                total_ns: *total_ns,
+                self_ns: sum.self_ns,
+                total_ns: sum.total_ns,
                 baseline_total_ns: scaled(baseline, normal.spans, flagged.spans),
             }
         })
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(i128::from(row.total_ns) - i128::from(row.baseline_total_ns)));
+    rows.sort_by_key(|row| std::cmp::Reverse((i128::from(row.total_ns) - i128::from(row.baseline_total_ns), row.self_ns)));
     rows.truncate(TOP_MAX);
     rows
 }
 
-/// Answers a request from these samples. Cost: samples times spans. Never fails: no samples, no stacks,
-/// and a note that says so.
+/// Lines in order, each count scaled from `normal` spans to `flagged` ones.
+fn folded_text(sums: &Sums, (normal, flagged): (u64, u64)) -> String {
+    sums.folded.iter().fold(String::new(), |mut text, (line, ns)| {
+        let _ = writeln!(text, "{line} {}", scaled(*ns, normal, flagged));
+        text
+    })
+}
+
+/// Answers a request from these samples, by the surest link that any flagged span has; the baseline is
+/// looked up by the same, so that like is compared with like. Cost: samples times spans. Never fails: no
+/// samples, no stacks, and a note that says so.
 pub fn attach(request: &StackRequest, samples: &[Sample]) -> StackAnswer {
-    let flagged = Sums::of(&request.flagged, request, samples);
-    let normal = Sums::of(&request.baseline, request, samples);
+    let evidence = Evidence::new(request, samples);
+    let has = |link: &LinkClass| request.flagged.iter().any(|span| !evidence.of(span, *link).is_empty());
+    let links = [LinkClass::Span, LinkClass::Thread, LinkClass::Process, LinkClass::Service];
+    let Some(link) = links.into_iter().find(has) else {
+        let note = format!("no sample of `{}` falls into the flagged spans", request.service);
+        return StackAnswer {
+            anomaly_id: request.anomaly_id.clone(),
+            stacks: None,
+            folded_text: String::new(),
+            baseline_text: String::new(),
+            note,
+        };
+    };
+    let flagged = Sums::of(&request.flagged, &evidence, link);
+    let normal = Sums::of(&request.baseline, &evidence, link);
     let url = |kind: &str| format!("/api/v1/anomalies/{}/{kind}", request.anomaly_id);
-    let stacks = flagged.link.map(|link| Stacks {
+    let stacks = Stacks {
         link,
         spans_flagged: request.flagged.len() as u64,
         spans: flagged.spans,
@@ -138,19 +215,30 @@ pub fn attach(request: &StackRequest, samples: &[Sample]) -> StackAnswer {
         top: top(&flagged, &normal),
         folded: url("folded"),
         pprof: url("pprof"),
-    });
-    let note = if stacks.is_some() { String::new() } else { format!("no sample of `{}` falls into the flagged spans", request.service) };
-    let folded_text = flagged.folded.iter().fold(String::new(), |mut text, (line, ns)| {
-        let _ = writeln!(text, "{line} {ns}");
-        text
-    });
-    StackAnswer { anomaly_id: request.anomaly_id.clone(), stacks, folded_text, note }
+    };
+    StackAnswer {
+        anomaly_id: request.anomaly_id.clone(),
+        stacks: Some(stacks),
+        folded_text: folded_text(&flagged, (1, 1)),
+        baseline_text: folded_text(&normal, (normal.spans, flagged.spans)),
+        note: String::new(),
+    }
+}
+
+/// Samples of any subject as folded text.
+pub fn folded(samples: &[Sample]) -> String {
+    let mut sums = Sums::default();
+    for sample in samples {
+        *sums.folded.entry(folded_line(sample)).or_default() += sample.weight_ns;
+    }
+    folded_text(&sums, (1, 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use geophone_proto::{SpanId, TraceId, UnixNanos};
+    use crate::sample::Frame;
+    use geophone_proto::UnixNanos;
 
     fn span(number: u8, start: u64, end: u64) -> WantedSpan {
         WantedSpan { trace_id: TraceId([number; 16]), span_id: SpanId([number; 8]), start: UnixNanos(start), end: UnixNanos(end) }
@@ -179,6 +267,7 @@ mod tests {
             instance: String::new(),
             flagged: vec![span(1, 100, 200)],
             baseline: vec![span(2, 300, 400), span(3, 300, 400)],
+            places: Vec::new(),
         }
     }
 
@@ -198,6 +287,30 @@ mod tests {
         assert_eq!(answer.stacks.map(|stacks| (stacks.link, stacks.samples)), Some((LinkClass::Service, 1)));
         let with_instance = StackRequest { instance: "cart-1".into(), ..request() };
         assert_eq!(attach(&with_instance, &[sample(150, None, &["main"])]).stacks.map(|stacks| stacks.link), Some(LinkClass::Process));
+    }
+
+    #[test]
+    fn attributes_of_the_span_name_its_process_and_thread() {
+        let place = |tid| vec![SpanPlace { span_id: SpanId([1; 8]), pid: 1, tid, instance: String::new() }];
+        let link = |places| attach(&StackRequest { places, ..request() }, &[sample(150, None, &["main"])]).stacks.map(|stacks| stacks.link);
+        assert_eq!(link(place(0)), Some(LinkClass::Process));
+        assert_eq!(link(place(1)), Some(LinkClass::Thread));
+        assert_eq!(link(place(7)), Some(LinkClass::Process), "such numbers are not always the kernel's");
+    }
+
+    #[test]
+    fn one_kind_of_link_for_all() {
+        let flagged = vec![span(1, 100, 200), span(4, 100, 200)];
+        let samples = [sample(150, Some(1), &["main", "hot"]), sample(160, None, &["main", "idle"])];
+        let stacks = attach(&StackRequest { flagged, ..request() }, &samples).stacks.expect("one is tagged");
+        assert_eq!((stacks.link, stacks.spans, stacks.spans_flagged, stacks.samples), (LinkClass::Span, 1, 2, 1));
+    }
+
+    #[test]
+    fn of_a_long_sleep_only_the_part_within_the_span_counts() {
+        let asleep = Sample { weight_ns: 1_000, state: ThreadState::Blocked, ..sample(550, None, &["main", "sleep"]) };
+        let stacks = attach(&request(), &[asleep]).stacks.expect("it overlaps");
+        assert_eq!((stacks.blocked_ns, stacks.on_cpu_ns), (100, 0));
     }
 
     #[test]

@@ -81,7 +81,13 @@ pub struct Anomaly {
     pub evidence_count: u64,
     /// How far the series was known.
     pub maturity: Maturity,
-    /// Parts of the score, largest first.
+    /// The model's output there.
+    #[serde(default)]
+    pub raw: Option<f64>,
+    /// The model's output where every feature is as expected (all zero).
+    #[serde(default)]
+    pub raw_baseline: Option<f64>,
+    /// Parts of the score, largest first: they add up to `raw - raw_baseline`.
     pub contributions: Vec<Contribution>,
     /// Who scored.
     pub model: ModelRef,

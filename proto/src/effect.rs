@@ -5,7 +5,7 @@ use crate::{
     anomaly::{Anomaly, Maturity},
     feature::FeatureFrame,
     incident::Incident,
-    model::ModelRef,
+    model::{LineUp, ModelRef, Role},
     series::Series,
     stacks::StackRequest,
     time::UnixNanos,
@@ -32,6 +32,15 @@ pub enum Effect {
     Perform(Box<ActionRequest>),
     /// Look up stacks.
     WantStacks(Box<StackRequest>),
+    /// Which models score from here on, and how those on trial do.
+    LineUp(Box<LineUp>),
+    /// A model should go; comes again while it should. The answer is a record.
+    WantRollback {
+        /// Which.
+        model: ModelRef,
+        /// Why.
+        reason: String,
+    },
     /// Add to a counter of the engine: name and label value, as they appear in `/metrics`.
     Count {
         /// Metric name.
@@ -52,6 +61,8 @@ pub struct ScoredWindow {
     pub window_ns: u64,
     /// Who scored.
     pub model: ModelRef,
+    /// What other models said, or say instead of it.
+    pub parts: Vec<Part>,
     /// The model's output; NaN while a series learns.
     pub raw: Vec<f32>,
     /// Calibrated, 0 to 1; NaN while a series learns.
@@ -66,4 +77,28 @@ pub struct ScoredWindow {
     pub upper: Vec<f64>,
     /// How far each series is known.
     pub maturity: Vec<Maturity>,
+}
+
+/// Rows of a window that another model scored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which.
+    pub model: ModelRef,
+    /// Speaks instead of the window's model (`Active` where that one failed, `Canary`), or is only noted.
+    pub role: Role,
+    /// Rows, ascending.
+    pub rows: Vec<u32>,
+    /// Of a shadow: its output for each of `rows`. Empty for those who speak: theirs stand in the window.
+    pub raw: Vec<f32>,
+    /// Of a shadow: calibrated.
+    pub score: Vec<f32>,
+}
+
+impl ScoredWindow {
+    /// Who speaks for a row, and in which part.
+    pub fn speaker(&self, row: usize) -> (&ModelRef, Role) {
+        let row = u32::try_from(row).unwrap_or(u32::MAX);
+        let speaks = |part: &&Part| part.role != Role::Shadow && part.rows.binary_search(&row).is_ok();
+        self.parts.iter().find(speaks).map_or((&self.model, Role::Active), |part| (&part.model, part.role))
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     action::{Decision, Outcome},
     batch::Batch,
     ids::Tenant,
-    model::ModelRef,
+    model::ModelStep,
     signal::Signal,
     stacks::StackAnswer,
     time::UnixNanos,
@@ -57,8 +57,8 @@ pub enum RecordBody {
     Decided(Decision),
     /// What became of an action.
     Outcome(Outcome),
-    /// Another model scores from here on.
-    ModelSwapped(ModelRef),
+    /// A model is tried, promoted or taken back from here on.
+    Model(ModelStep),
     /// Stacks that were asked for.
     Stacks(Box<StackAnswer>),
 }

@@ -27,7 +27,7 @@ pub trait Model: Send {
     /// What it is; its `features` are those of the frames it takes.
     fn card(&self) -> &ModelCard;
 
-    /// Writes one finite raw score per row to `scores` (cleared first).
+    /// Writes one raw score per row to `scores` (cleared first): finite, or NaN where it has none.
     fn score(&mut self, frame: &FeatureFrame, scores: &mut Vec<f32>) -> Result<(), SeamError>;
 }
 

@@ -45,6 +45,19 @@ pub struct WantedSpan {
     pub end: UnixNanos,
 }
 
+/// Where a span ran, as its own attributes say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanPlace {
+    /// The span.
+    pub span_id: SpanId,
+    /// `process.pid`, or 0.
+    pub pid: u32,
+    /// `thread.id`, or 0.
+    pub tid: u32,
+    /// `service.instance.id`, or empty.
+    pub instance: String,
+}
+
 /// The brain's question, back in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackRequest {
@@ -58,6 +71,9 @@ pub struct StackRequest {
     pub flagged: Vec<WantedSpan>,
     /// Normal spans of the same operation, for the difference.
     pub baseline: Vec<WantedSpan>,
+    /// Where the spans ran, as far as they say; filled in after the brain by who can read attributes.
+    #[serde(default)]
+    pub places: Vec<SpanPlace>,
 }
 
 /// One row of the table of functions.
@@ -113,6 +129,9 @@ pub struct StackAnswer {
     pub stacks: Option<Stacks>,
     /// Folded lines `process;[state];outer;...;inner NANOSECONDS`.
     pub folded_text: String,
+    /// The same of the baseline, scaled to as many normal spans.
+    #[serde(default)]
+    pub baseline_text: String,
     /// Why there is none, or empty.
     pub note: String,
 }

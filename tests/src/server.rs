@@ -72,6 +72,10 @@ impl Server {
                 command.args([endpoint, "127.0.0.1:0"]);
             }
         }
+        // Every server would sample the whole machine; those that are about stacks say so.
+        if !arguments.contains(&"--profiler") {
+            command.args(["--profiler", "false"]);
+        }
         let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("the binary can be started");
         let mut ready = String::new();
         BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut ready).expect("the server prints a line");

@@ -10,13 +10,20 @@ use crate::{
     decide::{Decider, Move, Ward},
     detect::{Detector, DetectorSnapshot, Scored},
     error::EngineError,
+    line_up::Seats,
     observe::Observer,
     settings::Settings,
     window::{ClosedWindow, SeriesIndex},
 };
 use geophone_proto::{
-    Effect, Record, RecordBody, Seq, UnixNanos, anomaly::Anomaly, effect::ScoredWindow, incident::Incident, model::ModelRef, seam::Model,
-    series::Series, stacks::StackRequest,
+    Effect, Record, RecordBody, Seq, UnixNanos,
+    anomaly::Anomaly,
+    effect::ScoredWindow,
+    incident::Incident,
+    model::{LineUp, ModelRef},
+    seam::Model,
+    series::Series,
+    stacks::StackRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,27 +31,27 @@ use serde::{Deserialize, Serialize};
 const LAYOUT: u32 = 3;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
-/// Models that wait for their record.
-const OFFERED_MAX: usize = 8;
 
 /// State = fold(log).
 pub struct Brain {
     settings: Settings,
-    observer: Observer,
-    detector: Detector,
-    mind: Mind,
-    offered: Vec<Box<dyn Model>>,
+    pub(crate) observer: Observer,
+    pub(crate) detector: Detector,
+    pub(crate) mind: Mind,
+    pub(crate) seats: Seats,
 }
 
 /// What the brain itself keeps, all of it plain data.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Mind {
+pub(crate) struct Mind {
     names: Vec<Series>,
     tails: Tails,
-    correlator: Correlator,
+    pub(crate) correlator: Correlator,
     decider: Decider,
+    /// Which models score; trials stand in the detector.
+    pub(crate) line_up: LineUp,
     /// End of the newest scored window.
-    now: UnixNanos,
+    pub(crate) now: UnixNanos,
     settled: Option<UnixNanos>,
     windows: u64,
 }
@@ -55,7 +62,6 @@ struct Snapshot {
     settings: String,
     observer: Observer,
     detector: DetectorSnapshot,
-    model: ModelRef,
     mind: Mind,
 }
 
@@ -76,11 +82,22 @@ impl Brain {
     /// A brain that knows nothing yet.
     pub fn new(settings: Settings, model: Box<dyn Model>) -> Self {
         let observer = Observer::new(&settings);
+        let own = model.card().model_ref();
+        let line_up = LineUp { start: own.clone(), active: own, ..LineUp::default() };
         let detector = Detector::new(&settings, model);
-        Self { settings, observer, detector, mind: Mind::default(), offered: Vec::new() }
+        Self { settings, observer, detector, mind: Mind { line_up, ..Mind::default() }, seats: Seats::default() }
     }
 
-    /// Goes on from a snapshot.
+    /// A brain that knows nothing but which models scored before its log begins.
+    pub fn with_line_up(settings: Settings, active: Box<dyn Model>, line_up: LineUp) -> Self {
+        let active_ref = active.card().model_ref();
+        let mut brain = Self::new(settings, active);
+        brain.mind.line_up = LineUp { active: active_ref, trials: Vec::new(), ..line_up };
+        brain
+    }
+
+    /// Goes on from a snapshot. Models that it names and that differ from the given one are `missing`
+    /// and can be `offer`ed until the first step; the given one stands in for the active one.
     ///
     /// # Errors
     /// If the bytes are none, have another layout, or were made under settings that shape the state
@@ -95,15 +112,11 @@ impl Brain {
             return Err(EngineError::Settings { was, now });
         }
         let snapshot: Snapshot = postcard::from_bytes(bytes)?;
-        let mut mind = snapshot.mind;
-        let asked = model.card().model_ref();
-        if asked != snapshot.model {
-            mind.correlator.swapped(mind.now, &asked);
-        }
-        let detector = Detector::restore(snapshot.detector, model);
+        let detector = Detector::restore(&settings, snapshot.detector, model);
         let mut observer = snapshot.observer;
         observer.set_budgets(&settings);
-        Ok(Self { settings, observer, detector, mind, offered: Vec::new() })
+        let seats = Seats::open();
+        Ok(Self { settings, observer, detector, mind: snapshot.mind, seats })
     }
 
     /// Everything but settings and model, as bytes.
@@ -113,17 +126,9 @@ impl Brain {
             settings: shape(&self.settings),
             observer: self.observer.clone(),
             detector: self.detector.snapshot(),
-            model: self.detector.model_ref(),
             mind: self.mind.clone(),
         };
         postcard::to_stdvec(&snapshot).expect("plain data of known length always encodes into memory")
-    }
-
-    /// Hands over a model that a later `ModelSwapped` record will name.
-    pub fn offer(&mut self, model: Box<dyn Model>) {
-        self.offered.push(model);
-        let excess = self.offered.len().saturating_sub(OFFERED_MAX);
-        self.offered.drain(..excess);
     }
 
     /// Who scores.
@@ -134,6 +139,7 @@ impl Brain {
     /// Takes the next record of the log. A batch must come with `decoded` set.
     pub fn step(&mut self, seq: Seq, record: &Record) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.close_seats(&mut effects);
         match &record.body {
             RecordBody::Batch(export) => match &export.decoded {
                 Some(batch) => {
@@ -155,7 +161,7 @@ impl Brain {
                 let step = self.mind.decider.outcome(&self.settings, outcome, at);
                 self.mind.carry_out(step, at, &mut effects);
             }
-            RecordBody::ModelSwapped(model) => self.swap(model, &mut effects),
+            RecordBody::Model(step) => self.model_step(step, &mut effects),
             RecordBody::Stacks(answer) => match self.mind.correlator.attach(answer) {
                 Some(effect) => effects.push(effect),
                 None => effects.push(count(
@@ -174,20 +180,6 @@ impl Brain {
         self.observer.finish();
         self.advance(&mut effects);
         effects
-    }
-
-    fn swap(&mut self, model: &ModelRef, effects: &mut Vec<Effect>) {
-        match self.offered.iter().position(|offered| offered.card().model_ref() == *model) {
-            Some(at) => {
-                self.detector.set_model(self.offered.remove(at));
-            }
-            None if self.detector.model_ref() != *model => {
-                effects.push(count("geophone_engine_model_swaps_missed_total", "not_offered", 1))
-            }
-            None => {}
-        }
-        let noted = self.mind.correlator.swapped(self.mind.now, model);
-        effects.extend(noted.into_iter().map(|incident| Effect::Incident(Box::new(incident))));
     }
 
     /// Everything that new rows or time have completed.
@@ -209,7 +201,7 @@ impl Brain {
     }
 
     fn window(&mut self, closed: &ClosedWindow, effects: &mut Vec<Effect>) {
-        let Scored { mut window, mut later, mut flags, counts } = self.detector.window(closed);
+        let Scored { mut window, mut later, mut flags, counts, unfit } = self.detector.window(closed);
         effects.extend(counts.into_iter().map(|(name, reason, by)| count(name, reason, by)));
         let at = UnixNanos(closed.start_ns).plus(closed.length_ns);
         if !closed.amended {
@@ -229,6 +221,7 @@ impl Brain {
             effects.push(Effect::Window(Box::new(scored)));
         }
         self.tell(findings, at, effects);
+        self.tell_of_models(unfit, closed.amended, effects);
         if !closed.amended {
             self.decide(at, closed.length_ns, effects);
         }
@@ -263,6 +256,7 @@ impl Brain {
             instance: String::new(),
             flagged: samples.flagged,
             baseline: samples.baseline,
+            places: Vec::new(),
         })))
     }
 
@@ -314,10 +308,10 @@ impl Mind {
     }
 }
 
-fn count(name: &'static str, reason: &'static str, by: u64) -> Effect {
+pub(crate) fn count(name: &'static str, reason: &'static str, by: u64) -> Effect {
     Effect::Count { name, reason, by }
 }
 
 #[cfg(test)]
 #[path = "brain_tests.rs"]
-mod tests;
+pub(crate) mod tests;

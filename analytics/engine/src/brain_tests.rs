@@ -51,7 +51,7 @@ fn record(batch: Batch) -> Record {
 }
 
 /// Records of so many seconds; sick from `SICK_FROM` for five minutes.
-fn log(seconds: u64) -> Vec<Record> {
+pub(crate) fn log(seconds: u64) -> Vec<Record> {
     let mut records = Vec::new();
     for from in (0..seconds).step_by(5) {
         let sick = (SICK_FROM..SICK_FROM + 300).contains(&from);
@@ -66,7 +66,7 @@ fn brain(settings: Settings) -> Brain {
     Brain::new(settings, Box::new(LargestDeviation::default()))
 }
 
-fn run(brain: &mut Brain, records: &[Record], first: u64) -> Vec<Effect> {
+pub(crate) fn run(brain: &mut Brain, records: &[Record], first: u64) -> Vec<Effect> {
     (first..).zip(records).flat_map(|(seq, record)| brain.step(Seq(seq), record)).collect()
 }
 
@@ -208,7 +208,13 @@ fn an_action_is_asked_for_and_verified_by_the_same_detector() {
         pprof: String::new(),
     };
     let anomaly_id = asked.expect("durations opened");
-    let answer = StackAnswer { anomaly_id: anomaly_id.clone(), stacks: Some(stacks), folded_text: String::new(), note: String::new() };
+    let answer = StackAnswer {
+        anomaly_id: anomaly_id.clone(),
+        stacks: Some(stacks),
+        folded_text: String::new(),
+        baseline_text: String::new(),
+        note: String::new(),
+    };
     let attached = brain.step(Seq(1_000_000), &Record { at: UnixNanos(EPOCH_NS), body: RecordBody::Stacks(Box::new(answer)) });
     assert!(matches!(&attached[..], [Effect::Anomaly(anomaly)] if anomaly.id == anomaly_id && anomaly.stacks.is_some()));
 }

@@ -45,7 +45,11 @@ pub struct Flag {
     pub n: f64,
     /// How far the series is known.
     pub maturity: Maturity,
-    /// Parts of the score.
+    /// The model's output.
+    pub raw: f64,
+    /// The model's output where every feature is as expected.
+    pub raw_baseline: f64,
+    /// Parts of the score: they add up to `raw - raw_baseline`.
     pub contributions: Vec<Contribution>,
     /// Spans worth a look.
     pub exemplars: Vec<Exemplar>,

@@ -11,6 +11,7 @@ pub mod features;
 mod fixture;
 pub mod flag;
 pub mod hash;
+mod line_up;
 pub mod observe;
 pub mod score;
 pub mod settings;
@@ -19,7 +20,7 @@ pub mod topology;
 pub mod window;
 
 pub use brain::Brain;
-pub use detect::Detector;
+pub use detect::{Detector, TrialBounds};
 pub use error::EngineError;
 pub use features::feature_schema;
 pub use settings::Settings;

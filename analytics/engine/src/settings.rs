@@ -1,5 +1,6 @@
 //! What the operator may set, already checked. Made by the roof from its configuration.
 
+use crate::detect::TrialBounds;
 use geophone_proto::{action::Operation, ids::Tenant, incident::Severity};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub series_of_tenant: BTreeMap<Tenant, usize>,
     /// Series per tenant, service and name at most.
     pub series_per_name_max: usize,
+    /// When a model on trial goes back by itself.
+    pub trial: TrialBounds,
     /// What may be done.
     pub action_mode: ActionMode,
     /// When to do what.
@@ -37,6 +40,7 @@ impl Default for Settings {
             series_per_tenant_max: 100_000,
             series_of_tenant: BTreeMap::new(),
             series_per_name_max: 2_000,
+            trial: TrialBounds::default(),
             action_mode: ActionMode::DryRun,
             policies: Vec::new(),
         }

@@ -8,7 +8,6 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod r#gen;
-pub mod model_check;
 pub mod models;
 pub mod outgoing;
 pub mod page;

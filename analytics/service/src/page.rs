@@ -41,6 +41,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     ("app.js", JS, include_bytes!("../ui/app.js")),
     ("chart.js", JS, include_bytes!("../ui/chart.js")),
     ("dom.js", JS, include_bytes!("../ui/dom.js")),
+    ("flame.js", JS, include_bytes!("../ui/flame.js")),
     ("format.js", JS, include_bytes!("../ui/format.js")),
     ("graph.js", JS, include_bytes!("../ui/graph.js")),
     ("incidents.js", JS, include_bytes!("../ui/incidents.js")),

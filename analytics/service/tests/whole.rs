@@ -44,6 +44,8 @@ impl Server {
             any,
             "--output",
             "json",
+            "--profiler",
+            "false",
         ];
         let mut child = command(&fixed).args(more).stdout(Stdio::piped()).spawn().expect("the binary was built");
         let mut line = String::new();

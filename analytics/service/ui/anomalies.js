@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { chip, empty, h, panel, table } from "./dom.js";
+import { flame, linkBadge } from "./flame.js";
 import * as format from "./format.js";
 import { anomalyChart, anomalyColumns, filters, more } from "./incidents.js";
 
@@ -45,11 +46,12 @@ function waterfall(contributions) {
 
 const lasting = (ns) => format.value(ns / 1e9, "duration");
 
-function stacks(found) {
+async function stacks({ id, stacks: found }) {
   if (!found) return empty("No stacks: no profiler runs where these spans ran, or they were too short to be seen.");
   return [
-    h("div", { class: "chips" }, chip(found.link, "How surely the stacks belong to the spans"),
+    h("div", { class: "chips" }, linkBadge(found.link),
       h("span", { class: "small soft" }, `${found.spans} of ${found.spans_flagged} flagged spans, ${found.samples} samples · on CPU ${lasting(found.on_cpu_ns)} · blocked ${lasting(found.blocked_ns)} · waiting ${lasting(found.waiting_ns)}`)),
+    await flame(id).catch(() => null),
     table([
       ["Function", (f) => [h("code", {}, f.function), f.file ? h("div", { class: "small soft" }, f.line ? `${f.file}:${f.line}` : f.file) : null]],
       ["State", (f) => f.state.replace("_", " ")],
@@ -57,7 +59,8 @@ function stacks(found) {
       ["Total", (f) => lasting(f.total_ns), "num"],
       ["Self", (f) => lasting(f.self_ns), "num wide"],
     ], found.top.slice(0, 30)),
-    h("p", { class: "small" }, h("a", { href: found.folded }, "folded stacks"), " · ", h("a", { href: found.pprof }, "pprof")),
+    h("p", { class: "small" }, h("a", { href: found.folded }, "folded stacks"), " · ", h("a", { href: found.pprof }, "pprof"), " · ",
+      h("a", { href: `/api/v1/anomalies/${id}/flamegraph`, target: "_blank", rel: "noopener" }, "SVG")),
   ];
 }
 
@@ -95,7 +98,7 @@ export async function anomalyPage({ id }) {
       panel("Spans to look at", exemplars.length
         ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
         : empty("This series does not come from spans.")),
-      panel("Code", stacks(anomaly.stacks)),
+      panel("Code", await stacks(anomaly)),
     ],
   };
 }

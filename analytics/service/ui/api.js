@@ -21,6 +21,11 @@ export const incidents = (filter) => ask(`/incidents${search(filter)}`);
 export const incident = (id) => ask(`/incidents/${encodeURIComponent(id)}`);
 export const anomalies = (filter) => ask(`/anomalies${search(filter)}`);
 export const anomaly = (id) => ask(`/anomalies/${encodeURIComponent(id)}`);
+export async function folded(id, of) {
+  const answer = await fetch(`${BASE}/anomalies/${encodeURIComponent(id)}/folded${search({ of })}`);
+  if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+  return answer.text();
+}
 export const actions = (filter) => ask(`/actions${search(filter)}`);
 export const models = () => ask("/models");
 export const series = (filter) => ask(`/series${search(filter)}`);

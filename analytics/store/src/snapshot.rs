@@ -4,7 +4,7 @@
 //! | bytes | |
 //! |---|---|
 //! | 8 | `GEOPSNAP` |
-//! | 4 | version 1 |
+//! | 4 | version 2 |
 //! | 4 | crc32 of everything after it |
 //! | 8 | position: the state includes this record |
 //! | 8 | length of the brain's bytes |
@@ -19,6 +19,8 @@ use std::{
 
 const MAGIC: &[u8; 8] = b"GEOPSNAP";
 const HEADER_BYTES: usize = 32;
+/// Raised with the layout of the windows.
+const VERSION: u8 = 2;
 const NAME: &str = "snapshot.bin";
 
 /// What the file holds.
@@ -32,7 +34,7 @@ pub(crate) struct Snapshot {
 pub(crate) fn write(dir: &Path, seq: u64, brain: &[u8], windows: &[u8]) -> Result<(), StoreError> {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
-    header[8] = 1;
+    header[8] = VERSION;
     header[16..24].copy_from_slice(&seq.to_le_bytes());
     header[24..].copy_from_slice(&(brain.len() as u64).to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
@@ -48,7 +50,7 @@ pub(crate) fn read(dir: &Path) -> Option<Snapshot> {
     let word = |at: usize| bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
     let crc = u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?);
     let split = HEADER_BYTES.checked_add(usize::try_from(word(24)?).ok()?)?;
-    if bytes.get(..8)? != MAGIC || bytes[8] != 1 || split > bytes.len() || crc32fast::hash(&bytes[16..]) != crc {
+    if bytes.get(..8)? != MAGIC || bytes[8] != VERSION || split > bytes.len() || crc32fast::hash(&bytes[16..]) != crc {
         metrics::counter!("geophone_store_bad_snapshots_total").increment(1);
         tracing::warn!("{} is damaged; the state is rebuilt from the log", dir.join(NAME).display());
         return None;

@@ -155,7 +155,7 @@ impl Store {
                     tracing::error!("{error}; the change is in memory, and replay of the log brings it back after a restart");
                 }
             }
-            Effect::Perform(_) | Effect::WantStacks(_) | Effect::Count { .. } => {}
+            Effect::Perform(_) | Effect::WantStacks(_) | Effect::LineUp(_) | Effect::WantRollback { .. } | Effect::Count { .. } => {}
         }
     }
 

@@ -7,10 +7,10 @@ use crate::{
 use geophone_proto::{
     Class, Effect, Record, Seq, Series, SeriesKind, Tenant, UnixNanos,
     anomaly::State,
-    effect::ScoredWindow,
+    effect::{Part, ScoredWindow},
     feature::FeatureFrame,
     incident::{Incident, Severity},
-    model::ModelRef,
+    model::{ModelRef, Role},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -73,6 +73,7 @@ fn window(at: u64, series: &[&Series], score: f32) -> Effect {
         lower: vec![0.0; n],
         upper: vec![2.0; n],
         maturity: vec![geophone_proto::anomaly::Maturity::Calibrated; n],
+        parts: Vec::new(),
     }))
 }
 
@@ -224,6 +225,36 @@ fn windows_are_seen_once_through_seal_and_replay() {
     assert_eq!(rows(&store, "SELECT f0, f1 FROM features LIMIT 1").rows, [[json!(0.5), json!(0.5)]]);
     assert_eq!(rows(&store, "SELECT expected, actual FROM bands LIMIT 1").rows, [[Value::Null, json!(1.0)]]);
     assert_eq!(store.series().iter().map(|series| series.service.as_str()).collect::<Vec<_>>(), ["cart", "pay"]);
+}
+
+/// Scenario: a canary speaks for one of two series, a shadow scores both; then the windows are sealed.
+/// Guarantees: one row that is not `shadow` for each features row, with who spoke; the shadow's beside.
+#[test]
+fn every_row_has_one_speaker_and_its_shadows() {
+    let house = House::new();
+    let (cart, pay) = (series("cart"), series("pay"));
+    let Effect::Window(mut scored) = window(NOON, &[&cart, &pay], 0.5) else { unreachable!("it makes a window") };
+    let model = |name: &str| ModelRef { name: name.into(), version: "2".into(), ..ModelRef::default() };
+    scored.parts = vec![
+        Part { model: model("canary"), role: Role::Canary, rows: vec![1], ..Part::default() },
+        Part { model: model("shadow"), role: Role::Shadow, rows: vec![0, 1], raw: vec![7.0, 8.0], score: vec![0.25, 0.75] },
+    ];
+    let (_log, store) = house.open();
+    for effect in [Effect::SeriesSeen(cart), Effect::SeriesSeen(pay), Effect::Window(scored), Effect::Settled(UnixNanos(NOON))] {
+        store.observe(&effect);
+    }
+    let wanted = json!([
+        ["cart", "active", "default", "1", 0.5, 0.5],
+        ["cart", "shadow", "shadow", "2", 7.0, 0.25],
+        ["pay", "canary", "canary", "2", 0.5, 0.5],
+        ["pay", "shadow", "shadow", "2", 8.0, 0.75],
+    ]);
+    let asked = "SELECT service, role, model, version, raw, score FROM scores ORDER BY service, role";
+    assert_eq!(json!(rows(&store, asked).rows), wanted);
+    store.snapshot_write(Seq(1), b"brain").expect("there is room");
+    store.seal().expect("there is room");
+    assert_eq!(json!(rows(&store, asked).rows), wanted);
+    assert_eq!(count(&store, "features"), 2);
 }
 
 /// Scenario: an incident opens and closes; the process is killed without a word.

@@ -220,13 +220,13 @@ pub fn write(folder: &Path, requests: &[Sent]) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut files: BTreeMap<&str, BufWriter<File>> = BTreeMap::new();
     for one in requests {
+        let bytes = one.request.encode();
         let name = match one.request.signal() {
             Signal::Traces => "traces.binpb",
             Signal::Metrics => "metrics.binpb",
             Signal::Logs => "logs.binpb",
             Signal::Profiles => "profiles.binpb",
         };
-        let bytes = one.request.encode();
         if !files.contains_key(name) {
             files.insert(name, BufWriter::new(File::create(folder.join(name)).map_err(failed)?));
         }

@@ -9,6 +9,7 @@ const ROOMS: &[&str] = &[
     "models",
     "profiler-ebpf",
     "client",
+    "thread-context",
     "analytics/engine",
     "analytics/store",
     "analytics/service",

@@ -67,7 +67,6 @@ pub enum Change {
 const CLOSED_KEPT: usize = 512;
 /// The worst window must be exceeded by so much before a new version is shown.
 const WORSE: f64 = 1.15;
-const CONTRIBUTIONS_MAX: usize = 8;
 const EXEMPLARS_MAX: usize = 5;
 
 /// All open anomalies, and the latest closed ones (stacks may come late).
@@ -204,6 +203,8 @@ fn open(flag: &Flag, series: &Series, place: Place, model: &ModelRef) -> Live {
         score: 0.0,
         evidence_count: 0,
         maturity: flag.maturity,
+        raw: None,
+        raw_baseline: None,
         contributions: Vec::new(),
         model: model.clone(),
         exemplars: Vec::new(),
@@ -257,9 +258,10 @@ fn worsen(live: &mut Live, flag: &Flag) {
     anomaly.score = flag.score;
     anomaly.evidence_count = flag.n.max(0.0) as u64;
     anomaly.maturity = flag.maturity;
+    (anomaly.raw, anomaly.raw_baseline) = (finite(flag.raw), finite(flag.raw_baseline));
+    // All of them: they add up.
     anomaly.contributions = flag.contributions.clone();
     anomaly.contributions.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
-    anomaly.contributions.truncate(CONTRIBUTIONS_MAX);
     if !flag.exemplars.is_empty() {
         anomaly.exemplars = flag.exemplars.iter().take(EXEMPLARS_MAX).copied().collect();
     }

@@ -123,7 +123,7 @@ impl Correlator {
 
     fn take(&mut self, flag: &Flag, sight: &Sight<'_>, findings: &mut Findings) {
         let (Some(place), Some(series)) = (self.map.place(flag.series), sight.names.get(flag.series as usize)) else { return };
-        match self.book.take(flag, series, place, &sight.window.model) {
+        match self.book.take(flag, series, place, speaker(sight.window, series)) {
             Change::Opened => {
                 let self_caused = self.swapped_at.is_some_and(|swap| flag.at.since(swap) <= SELF_NS && flag.at >= swap);
                 let lasting = u64::from(self.pulses.of(flag.series).lasting(flag.z >= 0.0));
@@ -360,4 +360,13 @@ impl Correlator {
         self.clusters.iter_mut().filter(|cluster| cluster.is_open()).for_each(|cluster| cluster.note(at, "model_swapped", detail.clone()));
         self.versions()
     }
+}
+
+/// Who scored this series in this window.
+fn speaker<'a>(window: &'a ScoredWindow, series: &Series) -> &'a ModelRef {
+    if window.parts.is_empty() {
+        return &window.model;
+    }
+    let row = window.features.keys.iter().position(|key| *key == series.key);
+    row.map_or(&window.model, |row| window.speaker(row).0)
 }

@@ -143,6 +143,8 @@ impl Stage {
             upper: normal + band,
             n: 200.0,
             maturity: Maturity::Calibrated,
+            raw: z.abs(),
+            raw_baseline: 0.0,
             contributions: Vec::new(),
             exemplars,
         })

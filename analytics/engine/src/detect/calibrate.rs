@@ -164,14 +164,16 @@ impl Reading {
     pub(crate) fn level(&self, row: usize, kind: StatKind, voices: Voices) -> f64 {
         let own = self.own.get(row).copied().unwrap_or([(1.0, 1.0); VOICES]);
         let speaking = if kind == StatKind::Level { VOICES } else { 2 };
-        let sum: f64 = (0..speaking)
+        // A model that gave no score has no say.
+        let first = usize::from(voices[0].is_infinite());
+        let sum: f64 = (first..speaking)
             .map(|voice| {
                 let cohort = cohort_level(&self.fits[voice][slot(kind)], voices[voice], voices[1]);
                 let (place, stretch) = (f64::from(own[voice].0), f64::from(own[voice].1));
                 if cohort <= place { cohort / place } else { 1.0 + (cohort - place) / stretch }
             })
             .sum();
-        let mean = sum / speaking as f64;
+        let mean = sum / (speaking - first) as f64;
         // What is far outside the law that a share follows is an event, whatever the cohort has lived through.
         if kind == StatKind::Share { mean.max(LAW * voices[1]) } else { mean }
     }
@@ -201,6 +203,12 @@ pub(crate) struct Calibration {
 impl Calibration {
     pub(crate) fn resize(&mut self, rows: usize) {
         self.own.resize(rows, <[Own; VOICES]>::default());
+    }
+
+    /// Nothing is known of the model's scores any more.
+    pub(crate) fn forget_model(&mut self) {
+        self.cohorts[0] = Default::default();
+        self.own.iter_mut().for_each(|own| own[0] = Own::default());
     }
 
     /// How scores are read from now on.

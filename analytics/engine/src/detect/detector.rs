@@ -8,9 +8,12 @@
 
 use super::{
     band,
-    baseline::LargestDeviation,
+    baseline::{self, LargestDeviation},
     calibrate::{self, Calibration, Reading, Voices},
-    explain::explain,
+    companion::{ABSENT, CompanionState, scores_of},
+    company::{Company, ScoredRow},
+    comparison::TrialBounds,
+    explain::{Explained, explain},
     harm,
     hysteresis::{Change, Evidence, Gate},
 };
@@ -28,7 +31,13 @@ use crate::{
     window::{ClosedWindow, SeriesIndex, Stat, StatKind},
 };
 use geophone_proto::{
-    SeriesKey, UnixNanos, anomaly::Maturity, effect::ScoredWindow, feature::FeatureFrame, model::ModelRef, seam::Model, series::Series,
+    SeriesKey, UnixNanos,
+    anomaly::Maturity,
+    effect::{Part, ScoredWindow},
+    feature::FeatureFrame,
+    model::{ModelRef, Role},
+    seam::Model,
+    series::Series,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -49,6 +58,8 @@ const LAW: f64 = 0.4;
 const FAR: f64 = 10.0;
 /// Readings of a level until it may open: it may be read once in many windows.
 const READINGS: f64 = 10.0;
+/// Windows with failures of the active model from which on it should go.
+const FAILING_MAX: u32 = 3;
 /// Windows between the settled ones and the tail, as far as the fold looks back.
 const BEHIND: usize = LONG + SHORT;
 
@@ -63,6 +74,8 @@ pub struct Scored {
     pub flags: Vec<Flag>,
     /// Counters to add to: name, reason, by how much.
     pub counts: Vec<(&'static str, &'static str, u64)>,
+    /// Models that should go, and why.
+    pub unfit: Vec<(ModelRef, String)>,
 }
 
 /// All state but the model.
@@ -72,21 +85,25 @@ pub struct DetectorSnapshot {
     /// Windows that may still change.
     tail: usize,
     alerts_per_week: f64,
-    traits: Vec<Option<Entry>>,
-    ring: Ring,
-    readings: VecDeque<Reading>,
+    pub(super) traits: Vec<Option<Entry>>,
+    pub(super) ring: Ring,
+    pub(super) readings: VecDeque<Reading>,
     /// Windows of the ring that are settled.
     settled_len: usize,
     settled: Columns,
     head: Columns,
     season: Season,
-    calibration: Calibration,
-    gates: Vec<Gate>,
+    pub(super) calibration: Calibration,
+    pub(super) gates: Vec<Gate>,
+    /// Windows in which the active model failed, since it is active.
+    pub(super) failing: u32,
+    /// Those beside the active model; filled for the snapshot only.
+    companions: Vec<CompanionState>,
 }
 
 /// One series as the detector knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     key: SeriesKey,
     kind: StatKind,
     up: f64,
@@ -97,8 +114,10 @@ struct Entry {
 
 /// Windows in, scores and flags out.
 pub struct Detector {
-    state: DetectorSnapshot,
-    model: Box<dyn Model>,
+    pub(super) state: DetectorSnapshot,
+    pub(super) model: Box<dyn Model>,
+    pub(super) company: Company,
+    bounds: TrialBounds,
     fallback: LargestDeviation,
 }
 
@@ -110,22 +129,18 @@ impl Detector {
         let tail = usize::try_from(lateness_ns.div_ceil(window_ns)).unwrap_or(0);
         let tail = if tail == 0 { 0 } else { tail + 2 };
         let state = DetectorSnapshot { window_ns, tail, alerts_per_week: settings.alerts_per_week, ..DetectorSnapshot::default() };
-        Self { state, model, fallback: LargestDeviation::default() }
+        Self { state, model, company: Company::default(), bounds: settings.trial, fallback: LargestDeviation::default() }
     }
 
     /// Goes on from a snapshot, with this model.
-    pub fn restore(snapshot: DetectorSnapshot, model: Box<dyn Model>) -> Self {
-        Self { state: snapshot, model, fallback: LargestDeviation::default() }
+    pub fn restore(settings: &Settings, mut snapshot: DetectorSnapshot, model: Box<dyn Model>) -> Self {
+        let company = Company::restore(std::mem::take(&mut snapshot.companions));
+        Self { state: snapshot, model, company, bounds: settings.trial, fallback: LargestDeviation::default() }
     }
 
-    /// All state but the model.
+    /// All state but the models.
     pub fn snapshot(&self) -> DetectorSnapshot {
-        self.state.clone()
-    }
-
-    /// Scores with another model from the next window on.
-    pub fn set_model(&mut self, model: Box<dyn Model>) -> Box<dyn Model> {
-        std::mem::replace(&mut self.model, model)
+        DetectorSnapshot { companions: self.company.snapshot(), ..self.state.clone() }
     }
 
     /// Who scores.
@@ -139,6 +154,7 @@ impl Detector {
         let row = index as usize;
         if self.state.traits.len() <= row {
             self.state.resize(row + 1);
+            self.company.resize(row + 1);
         }
         let born_ns = self.state.traits[row].map_or(u64::MAX, |entry| entry.born_ns);
         self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, born_ns });
@@ -170,6 +186,7 @@ impl Detector {
         let state = &mut self.state;
         state.ring.slots.push_back(Slot::empty(closed.start_ns, state.traits.len()));
         state.readings.push_back(state.calibration.reading());
+        self.company.open_window(state.traits.len());
         state.write(closed, state.ring.slots.len() - 1);
         let position = state.ring.slots.len() - 1;
         let before = state.head.clone();
@@ -180,7 +197,8 @@ impl Detector {
         let known: Vec<(usize, usize)> = rows.iter().map(|&row| (row, row)).collect();
         self.flags(closed, (position, &known), (&before, &head), scored);
         self.state.head = head;
-        self.state.settle();
+        self.state.settle(&mut self.company);
+        scored.unfit = self.unfit(scored.window.features.at);
     }
 
     fn amend(&mut self, closed: &ClosedWindow, rows: &[usize], position: usize, scored: &mut Scored) {
@@ -231,8 +249,10 @@ impl Detector {
         for (&(row, at), x) in known.iter().zip(features.x.chunks_mut(WIDTH)) {
             kernel::write_row(after, at, traits[row], self.state.season.usual(row, start_ns), x);
         }
-        let (model, mut raw) = self.raw(&features, scored);
-        let mut window = ScoredWindow { window_ns: self.state.window_ns, model, ..ScoredWindow::default() };
+        let is_new = position + 1 == self.state.ring.slots.len();
+        let mut window = ScoredWindow { window_ns: self.state.window_ns, model: self.model_ref(), ..ScoredWindow::default() };
+        let mut raw = self.raw(&features, &mut window.parts, scored);
+        let mut scored_rows = Vec::with_capacity(known.len());
         for (place, &(row, at)) in known.iter().enumerate() {
             let its = traits[row];
             let is_learning = after.age[at] < LEARNING;
@@ -242,6 +262,10 @@ impl Detector {
             let voices = voices(raw[place], features.row(place));
             let slot = &mut self.state.ring.slots[position];
             (slot.raw[row], slot.voices[row]) = (raw[place], [voices[1] as f32, voices[2] as f32]);
+            scored_rows.push(ScoredRow { row, kind: its.kind, voices: slot.voices(row) });
+            if raw[place] == ABSENT {
+                raw[place] = baseline::raw(features.row(place));
+            }
             let level = self.state.level(position, row, its.kind);
             let one = self.state.ring.span(position, 1, row, (its.kind, 1));
             let band = band::band(before, at, its, one);
@@ -254,23 +278,35 @@ impl Detector {
         }
         window.raw = raw;
         window.features = features;
+        self.company.score(position, &scored_rows, &mut window, is_new);
         window
     }
 
-    /// The model's scores, or the baseline's where it fails.
-    fn raw(&mut self, features: &FeatureFrame, scored: &mut Scored) -> (ModelRef, Vec<f32>) {
-        let mut raw = Vec::with_capacity(features.len());
+    /// The active model's scores; `ABSENT`, and the baseline named for it, where it gives none.
+    fn raw(&mut self, features: &FeatureFrame, parts: &mut Vec<Part>, scored: &mut Scored) -> Vec<f32> {
         if features.is_empty() {
-            return (self.model_ref(), raw);
+            return Vec::new();
         }
-        let answer = self.model.score(features, &mut raw);
-        if answer.is_ok() && raw.len() == features.len() && raw.iter().all(|score| score.is_finite()) {
-            return (self.model_ref(), raw);
+        let (raw, absent) = scores_of(self.model.as_mut(), features);
+        if absent > 0 {
+            let reason = if absent == features.len() { "model_failed" } else { "not_finite" };
+            scored.counts.push(("geophone_engine_model_fallbacks_total", reason, absent as u64));
+            let mostly = absent * 2 > features.len();
+            self.state.failing = self.state.failing.saturating_add(if mostly { FAILING_MAX } else { 1 });
+            self.company.note_active_failure(mostly);
+            let rows = raw.iter().zip(0u32..).filter(|(raw, _)| **raw == ABSENT).map(|(_, place)| place).collect();
+            parts.push(Part { model: self.fallback.card().model_ref(), role: Role::Active, rows, ..Part::default() });
         }
-        scored.counts.push(("geophone_engine_model_fallbacks_total", "model_failed", 1));
-        let fallback = self.fallback.score(features, &mut raw);
-        debug_assert!(fallback.is_ok(), "the baseline never fails");
-        (self.fallback.card().model_ref(), raw)
+        raw
+    }
+
+    /// Models that should go, seen at the end of a window.
+    fn unfit(&mut self, now: UnixNanos) -> Vec<(ModelRef, String)> {
+        let mut unfit = self.company.close_looks(&self.bounds, now);
+        if self.state.failing >= FAILING_MAX {
+            unfit.push((self.model_ref(), "it failed or gave no number".to_owned()));
+        }
+        unfit
     }
 
     /// Opens and closes the `known` series (places in the brain and in the columns) in a scored window.
@@ -295,11 +331,17 @@ impl Detector {
                 continue;
             }
             let x = scored.window.features.row(place);
-            let level = self.state.level(position, row, traits[row].kind).max(self.state.law_level(position, row, traits[row].kind, x));
+            let law = self.state.law_level(position, row, traits[row].kind, x);
+            let active = self.state.level(position, row, traits[row].kind).max(law);
+            let of = ScoredRow { row, kind: traits[row].kind, voices: self.state.ring.slots[position].voices(row) };
+            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active).max(law);
             let judged = self.state.judge(x, Place { position, row, local }, (before, after), traits[row]);
             let evidence = Evidence { level, limit, ..judged.evidence };
-            let Some(change) = self.state.gates[row].step(evidence, self.state.window_ns) else { continue };
-            let parts = explain(self.model.as_mut(), x, raw).or_else(|_| explain(&mut self.fallback, x, raw)).unwrap_or_default();
+            let change = self.state.gates[row].step(evidence, self.state.window_ns);
+            let heard = (evidence, self.state.gates[row].is_open, change == Some(Change::Opened));
+            self.company.weigh((position, row), (key, of), heard, (active, self.state.window_ns));
+            let Some(change) = change else { continue };
+            let Explained { parts, raw, baseline } = self.explain(scored.window.speaker(place), x, raw);
             let band = band::band(before, local, traits[row], judged.over);
             scored.flags.push(Flag {
                 series: u32::try_from(row).unwrap_or(u32::MAX),
@@ -318,10 +360,26 @@ impl Detector {
                 upper: band.upper,
                 n: judged.over.stat.n,
                 maturity: scored.window.maturity[place],
+                raw,
+                raw_baseline: baseline,
                 contributions: parts,
                 exemplars: closed.rows.iter().find(|of| of.series as usize == row).map(|of| of.exemplars.clone()).unwrap_or_default(),
             });
         }
+    }
+}
+
+impl Detector {
+    /// The score of a row, taken apart by the model that gave it.
+    fn explain(&mut self, (speaker, role): (&ModelRef, Role), x: &[f32], raw: f32) -> Explained {
+        let canary = if role == Role::Canary { self.company.canary() } else { None };
+        let model = match canary {
+            Some(canary) => Some(canary),
+            None if *speaker == self.model.card().model_ref() => Some(self.model.as_mut()),
+            None => None,
+        };
+        let explained = model.and_then(|model| explain(model, x, raw).ok());
+        explained.unwrap_or_else(|| explain(&mut self.fallback, x, baseline::raw(x)).unwrap_or_default())
     }
 }
 
@@ -380,7 +438,7 @@ impl DetectorSnapshot {
     }
 
     /// Folds for good what can no longer change, and forgets what no fold looks back on.
-    fn settle(&mut self) {
+    fn settle(&mut self, company: &mut Company) {
         let traits = self.traits();
         while self.ring.slots.len() - self.settled_len > self.tail {
             let position = self.settled_len;
@@ -391,17 +449,19 @@ impl DetectorSnapshot {
             let mut order: Vec<usize> = (0..traits.len()).collect();
             order.sort_unstable_by_key(|row| self.traits[*row].map(|entry| entry.key));
             for row in order {
-                let its = traits[row];
+                let (its, voices) = (traits[row], slot.voices(row));
                 // A series without any sample so far teaches nothing.
                 if slot.raw[row].is_finite() && self.settled.mass[row] > 0.0 {
-                    self.calibration.learn(row, its.kind, slot.voices(row));
+                    self.calibration.learn(row, its.kind, voices);
                 }
+                company.learn((position, row), its.kind, voices);
             }
             self.settled_len += 1;
         }
         while self.settled_len > BEHIND {
             self.ring.slots.pop_front();
             self.readings.pop_front();
+            company.forget_window();
             self.settled_len -= 1;
         }
     }

@@ -32,10 +32,21 @@ fn orders(width: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Parts of `raw`, the model's score of this row, largest first; parts of 0 are left out.
+/// A score taken apart: `parts` add up to `raw - baseline`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Explained {
+    /// Largest first; parts of 0 are left out.
+    pub(crate) parts: Vec<Contribution>,
+    /// The model's score of the row.
+    pub(crate) raw: f64,
+    /// Its score where every feature is as expected.
+    pub(crate) baseline: f64,
+}
+
+/// Parts of `raw`, the model's score of this row.
 ///
 /// Cost: one call of the model with `8 * (width - 1) + 1` rows.
-pub(crate) fn explain(model: &mut dyn Model, row: &[f32], raw: f32) -> Result<Vec<Contribution>, SeamError> {
+pub(crate) fn explain(model: &mut dyn Model, row: &[f32], raw: f32) -> Result<Explained, SeamError> {
     let width = row.len();
     let orders = orders(width);
     let mut frame = FeatureFrame { width, x: vec![0.0; width], ..FeatureFrame::default() };
@@ -49,6 +60,10 @@ pub(crate) fn explain(model: &mut dyn Model, row: &[f32], raw: f32) -> Result<Ve
     frame.keys = vec![geophone_proto::SeriesKey(0); frame.x.len() / width];
     let mut scores = Vec::new();
     model.score(&frame, &mut scores)?;
+    if scores.len() != frame.keys.len() || !scores.iter().all(|score| score.is_finite()) {
+        let message = "the model gives no number on the way to this row".to_owned();
+        return Err(SeamError { class: geophone_proto::Class::Reject, message });
+    }
     let mut parts = vec![0.0f64; width];
     for (order, path) in orders.iter().zip(scores[1..].chunks(width - 1)) {
         let mut before = f64::from(scores[0]);
@@ -57,7 +72,7 @@ pub(crate) fn explain(model: &mut dyn Model, row: &[f32], raw: f32) -> Result<Ve
             before = f64::from(after);
         }
     }
-    Ok(ranked(model.card(), &parts))
+    Ok(Explained { parts: ranked(model.card(), &parts), raw: f64::from(raw), baseline: f64::from(scores[0]) })
 }
 
 fn ranked(card: &ModelCard, parts: &[f64]) -> Vec<Contribution> {

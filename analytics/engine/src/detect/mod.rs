@@ -2,19 +2,25 @@
 //!
 //! `Detector` is the whole of it. `calibrate` turns raw scores into tail probabilities, `hysteresis`
 //! decides what is open, `explain` takes a raw score apart, `band` speaks in shown units, `harm` knows
-//! which side of a series hurts, `baseline` is a scorer that needs no file.
+//! `company` holds the models beside the active one, each a `companion` whose trial `comparison` judges;
+//! `swap` exchanges models between two windows. `harm` knows which side of a series hurts, `baseline` is a scorer that needs no file.
 
 pub mod baseline;
 
 pub(crate) mod band;
 pub(crate) mod calibrate;
+mod companion;
+mod company;
+mod comparison;
 mod detector;
 mod explain;
 pub(crate) mod harm;
 pub(crate) mod hysteresis;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod swap;
 #[cfg(test)]
 mod tests;
 
+pub use comparison::TrialBounds;
 pub use detector::{Detector, DetectorSnapshot, Scored};

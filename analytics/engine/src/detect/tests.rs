@@ -173,7 +173,7 @@ fn flags_explain_themselves_and_snapshots_resume() {
         if t == 203 {
             let bytes = postcard::to_allocvec(&first.snapshot()).expect("plain data");
             let snapshot = postcard::from_bytes(&bytes).expect("what was written");
-            second = Some(Detector::restore(snapshot, Box::new(LargestDeviation::default())));
+            second = Some(Detector::restore(&Settings::default(), snapshot, Box::new(LargestDeviation::default())));
         }
         let scored = first.window(&window);
         if let Some(second) = &mut second {
@@ -185,6 +185,7 @@ fn flags_explain_themselves_and_snapshots_resume() {
             let place = flag.series as usize;
             let sum: f64 = flag.contributions.iter().map(|part| part.value).sum();
             assert!((sum - f64::from(scored.window.raw[place])).abs() < 1e-6, "{sum} {}", scored.window.raw[place]);
+            assert!((sum - (flag.raw - flag.raw_baseline)).abs() < 1e-6, "{sum} {} {}", flag.raw, flag.raw_baseline);
             if flag.phase == Phase::Opened && place % 4 == 2 {
                 seen += 1;
                 assert!(flag.actual > 2.0 * flag.expected && flag.expected > flag.lower && flag.upper > flag.expected, "{flag:?}");

@@ -5,12 +5,10 @@ use super::{
     refusal::Refusal,
     rooms::Rooms,
 };
-use crate::{stacks, view::Place};
+use crate::view::Place;
 use axum::{
     Json,
     extract::{Path, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
 };
 use geophone_proto::{SeriesKey, UnixNanos, incident::Severity};
 use serde::{Serialize, de::DeserializeOwned};
@@ -90,27 +88,6 @@ pub async fn anomalies(State(rooms): Ctx, params: Params) -> Answer {
 pub async fn anomaly(State(rooms): Ctx, Path(id): Path<String>) -> Answer {
     let anomaly = rooms.view.anomaly(&id).ok_or_else(|| Refusal::missing("anomaly", &id))?;
     Ok(Json(json!(anomaly)))
-}
-
-/// Folded lines `process;[state];outer;...;inner NANOSECONDS`.
-pub async fn folded(State(rooms): Ctx, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let text = folded_text(&rooms, &id).await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
-}
-
-/// The same as a gzipped pprof profile.
-pub async fn pprof(State(rooms): Ctx, Path(id): Path<String>) -> Result<Response, Refusal> {
-    let text = folded_text(&rooms, &id).await?;
-    let name = format!("attachment; filename=\"{id}.pb.gz\"");
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, name)], stacks::packed(&text))
-        .into_response())
-}
-
-async fn folded_text(rooms: &Rooms, id: &str) -> Result<String, Refusal> {
-    rooms.view.anomaly(id).ok_or_else(|| Refusal::missing("anomaly", id))?;
-    let (shelf, name) = (rooms.stacks.clone(), id.to_owned());
-    let read = tokio::task::spawn_blocking(move || shelf?.read(&name)).await;
-    read.ok().flatten().ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("anomaly `{id}` has no stacks")))
 }
 
 pub async fn actions(State(rooms): Ctx, params: Params) -> Answer {

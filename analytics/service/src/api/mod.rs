@@ -4,6 +4,7 @@ mod decide;
 mod door;
 mod guard;
 mod lists;
+mod models;
 mod openapi;
 mod params;
 mod refusal;
@@ -12,6 +13,7 @@ mod routes;
 mod schemas;
 mod service;
 mod sql;
+mod stacks;
 mod stream;
 
 #[cfg(test)]
@@ -20,5 +22,5 @@ mod tests;
 pub use door::Door;
 pub use openapi::document;
 pub use refusal::Refusal;
-pub use rooms::{Answer, ModelShown, QueryFn, Rooms};
+pub use rooms::{Answer, QueryFn, Rooms};
 pub use routes::{ROUTES, Route, router};

@@ -36,6 +36,7 @@ fn operation(route: &Route) -> Value {
     let kind = match route.answer {
         "EventStream" => "text/event-stream",
         "Text" => "text/plain",
+        "Svg" => "image/svg+xml",
         "Bytes" => "application/octet-stream",
         _ => "application/json",
     };
@@ -47,9 +48,15 @@ fn operation(route: &Route) -> Value {
         "parameters": parameters,
         "responses": {"200": {"description": "fine", "content": {kind: {"schema": schema}}}, "default": problem},
     });
-    if route.path == "/api/v1/query" {
-        operation["requestBody"] =
-            json!({"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Question"}}}});
+    let body = match (route.method, route.path) {
+        ("post", "/api/v1/query") => Some(("application/json", "Question", true)),
+        ("post", "/api/v1/models/{name}/versions") => Some(("multipart/form-data", "ModelFiles", true)),
+        ("post", path) if path.starts_with("/api/v1/models/") => Some(("application/json", "ModelWish", false)),
+        _ => None,
+    };
+    if let Some((kind, name, required)) = body {
+        let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+        operation["requestBody"] = json!({"required": required, "content": {kind: {"schema": schema}}});
     }
     operation
 }

@@ -3,6 +3,7 @@
 use crate::{
     alerts::Board,
     error::ServiceError,
+    models::Registry,
     view::View,
     wiring::{Pulse, Submitter},
 };
@@ -10,6 +11,7 @@ use geophone_ingest::Access;
 use serde::Serialize;
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{Arc, Mutex},
 };
 use tokio::sync::Semaphore;
@@ -34,23 +36,6 @@ impl Answer {
 /// Runs a SQL query; blocking.
 pub type QueryFn = Arc<dyn Fn(&str) -> Result<Answer, ServiceError> + Send + Sync>;
 
-/// A model as the API shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ModelShown {
-    /// Name.
-    pub name: String,
-    /// Version.
-    pub version: String,
-    /// SHA-256 of `model.onnx`.
-    pub sha256: String,
-    /// `active`, `available`, `shadow`, `canary` or `retired`.
-    pub state: String,
-    /// What runs it.
-    pub runtime: String,
-    /// The rest of its card.
-    pub card: serde_json::Value,
-}
-
 /// Requests whose `Idempotency-Key` is remembered.
 const KEYS_KEPT: usize = 1_000;
 /// Open streams at most.
@@ -68,12 +53,18 @@ pub struct Rooms {
     pub query: QueryFn,
     /// Folded stacks; none where nothing is kept.
     pub stacks: Option<crate::stacks::Shelf>,
+    /// What the kernel's recorder keeps; none where there is none.
+    pub archive: Option<Arc<geophone_profiler_ebpf::Archive>>,
+    /// Why there is none.
+    pub profiler_note: String,
     /// Counters of the wiring.
     pub pulse: Arc<Pulse>,
     /// What became of alerts.
     pub board: Arc<Board>,
     /// Known models.
-    pub models: Vec<ModelShown>,
+    pub models: Arc<Registry>,
+    /// Of a hundred series, those that a canary speaks for where nobody says otherwise.
+    pub canary_percent: u32,
     /// Text of `/metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Values in force, for `/api/v1/status`.
@@ -84,6 +75,8 @@ pub struct Rooms {
     pub allowed_hosts: Vec<String>,
     /// Places for listeners.
     pub listeners: Arc<Semaphore>,
+    /// One model is checked at a time.
+    pub adding: Arc<Semaphore>,
     /// Places for queries.
     pub queries: Arc<Semaphore>,
     /// Answers already given, by `Idempotency-Key`.
@@ -100,14 +93,18 @@ impl Rooms {
             submitter,
             query: Arc::new(|_| Err(ServiceError::Negative("there is no store to ask".into()))),
             stacks: None,
+            archive: None,
+            profiler_note: "no profiler was started".into(),
             pulse: Arc::default(),
             board: Arc::default(),
-            models: Vec::new(),
+            models: Arc::new(Registry::empty(Path::new("."), 0)),
+            canary_percent: 10,
             metrics: Arc::new(String::new),
             facts: serde_json::Value::Null,
             access: Access::default(),
             allowed_hosts: Vec::new(),
             listeners: Arc::new(Semaphore::new(LISTENERS_MAX)),
+            adding: Arc::new(Semaphore::new(1)),
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             answered: Mutex::default(),
             stop,

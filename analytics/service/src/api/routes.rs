@@ -1,6 +1,6 @@
 //! The table of routes: the router and the OpenAPI document are both made from it.
 
-use super::{decide, guard, lists, refusal::Refusal, rooms::Rooms, service, sql, stream};
+use super::{decide, guard, lists, models, refusal::Refusal, rooms::Rooms, service, sql, stacks, stream};
 use crate::page;
 use axum::{
     Router,
@@ -36,7 +36,7 @@ type Serve = fn() -> MethodRouter<Arc<Rooms>>;
 enum Mount {
     Here(Serve),
     /// The router cannot split a segment: a neighbour's handler reads the verb.
-    With(&'static str),
+    Neighbour,
 }
 
 const fn read(path: &'static str, summary: &'static str, params: &'static [&'static str], answer: &'static str, serve: Serve) -> Route {
@@ -65,8 +65,29 @@ pub const ROUTES: &[Route] = &[
         || get(lists::anomalies),
     ),
     read("/api/v1/anomalies/{id}", "One anomaly", &[], "Anomaly", || get(lists::anomaly)),
-    read("/api/v1/anomalies/{id}/folded", "Folded stacks of the flagged spans, nanoseconds", &[], "Text", || get(lists::folded)),
-    read("/api/v1/anomalies/{id}/pprof", "The same as pprof, gzipped", &[], "Bytes", || get(lists::pprof)),
+    read(
+        "/api/v1/anomalies/{id}/folded",
+        "Folded stacks of the flagged spans, nanoseconds; `of=normal`: of as many normal spans",
+        &["of"],
+        "Text",
+        || get(stacks::folded),
+    ),
+    read("/api/v1/anomalies/{id}/pprof", "The same as pprof, gzipped", &[], "Bytes", || get(stacks::pprof)),
+    read(
+        "/api/v1/anomalies/{id}/flamegraph",
+        "The same as a flame graph, coloured by the difference against normal spans",
+        &["state", "difference"],
+        "Svg",
+        || get(stacks::flamegraph),
+    ),
+    read(
+        "/api/v1/profile",
+        "Stacks of a process or service from the recorder's last minutes",
+        &["pid", "service", "from", "to", "state", "output"],
+        "Text",
+        || get(stacks::profile),
+    ),
+    read("/api/v1/profiler", "Whether the recorder runs, and whom it knows", &[], "Profiler", || get(stacks::profiler)),
     read(
         "/api/v1/actions",
         "Actions, newest first",
@@ -74,14 +95,9 @@ pub const ROUTES: &[Route] = &[
         "ActionList",
         || get(lists::actions),
     ),
-    read("/api/v1/actions/{id}", "One action", &[], "Action", || get(lists::action)),
-    write(
-        "/api/v1/actions/{id}:approve",
-        "Let a waiting action run; takes `Idempotency-Key`",
-        "Action",
-        Mount::With("/api/v1/actions/{id}"),
-    ),
-    write("/api/v1/actions/{id}:reject", "Refuse a waiting action; takes `Idempotency-Key`", "Action", Mount::With("/api/v1/actions/{id}")),
+    read("/api/v1/actions/{id}", "One action", &[], "Action", || get(lists::action).post(decide::decide)),
+    write("/api/v1/actions/{id}:approve", "Let a waiting action run; takes `Idempotency-Key`", "Action", Mount::Neighbour),
+    write("/api/v1/actions/{id}:reject", "Refuse a waiting action; takes `Idempotency-Key`", "Action", Mount::Neighbour),
     read("/api/v1/series", "Series by key", &["service", "kind", "name", "limit", "cursor"], "SeriesList", || get(lists::series)),
     read("/api/v1/series/{key}", "One series", &[], "Series", || get(lists::one_series)),
     read(
@@ -92,10 +108,31 @@ pub const ROUTES: &[Route] = &[
         || get(lists::points),
     ),
     read("/api/v1/topology", "Services, who calls whom, and how they are", &[], "Topology", || get(service::topology)),
-    read("/api/v1/models", "Models", &[], "ModelList", || get(service::models)),
-    read("/api/v1/models/{name}", "Card of a model, NAME or NAME@VERSION", &[], "ModelCard", || get(service::model)),
+    read("/api/v1/models", "Models, their states, and how those on trial do", &["state"], "ModelList", || get(models::list)),
+    read("/api/v1/models/{name}", "Card of a model, NAME or NAME@VERSION", &[], "ModelCard", || get(models::card).post(models::step)),
+    write(
+        "/api/v1/models/{name}/versions",
+        "Add a model: multipart form or JSON of card.toml, model.onnx and check.parquet; checked before it is kept",
+        "Model",
+        Mount::Here(|| post(models::add)),
+    ),
+    write(
+        "/api/v1/models/{name}:shadow",
+        "Score beside the active model, unheard; NAME@VERSION, or `version` in the body",
+        "Model",
+        Mount::Neighbour,
+    ),
+    write("/api/v1/models/{name}:canary", "Speak for `percent` of the series, chosen by their hash", "Model", Mount::Neighbour),
+    write("/api/v1/models/{name}:promote", "Speak for all series", "Model", Mount::Neighbour),
+    write("/api/v1/models/{name}:rollback", "End a trial, or go back to the model before the last promotion", "Model", Mount::Neighbour),
+    write(
+        "/api/v1/models/{name}/versions/{version}",
+        "The same steps, `VERSION:shadow`, `:canary`, `:promote` or `:rollback`",
+        "Model",
+        Mount::Here(|| post(models::step_of_version)),
+    ),
     write("/api/v1/query", "Run a read-only SQL query", "Answer", Mount::Here(|| post(sql::query))),
-    read("/api/v1/stream", "Changes as server-sent events: incident, anomaly, action, window, missed", &[], "EventStream", || {
+    read("/api/v1/stream", "Changes as server-sent events: incident, anomaly, action, window, models, missed", &[], "EventStream", || {
         get(stream::stream)
     }),
     read("/api/v1/status", "Rates, lag, promised and real alerts, runtime", &[], "Status", || get(service::status)),
@@ -114,11 +151,7 @@ pub fn router(rooms: Arc<Rooms>) -> Router {
     let mut router = page::routes();
     for route in ROUTES {
         let Mount::Here(serve) = route.mount else { continue };
-        let mut serve = serve();
-        if ROUTES.iter().any(|other| matches!(other.mount, Mount::With(path) if path == route.path)) {
-            serve = serve.post(decide::decide);
-        }
-        router = router.route(route.path, serve);
+        router = router.route(route.path, serve());
     }
     router
         .fallback(|uri: Uri| async move { Refusal::new(StatusCode::NOT_FOUND, format!("nothing is served at `{}`", uri.path())) })

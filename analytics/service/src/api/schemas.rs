@@ -138,6 +138,8 @@ fn anomaly() -> Value {
         ("score", number()),
         ("evidence_count", count()),
         ("maturity", maturity()),
+        ("raw", or_null(number())),
+        ("raw_baseline", or_null(number())),
         ("contributions", list(object(&[("feature", text()), ("value", number())]))),
         ("model", object(&[("name", text()), ("version", text()), ("sha256", text())])),
         ("exemplars", list(object(&[("trace_id", text()), ("span_id", text())]))),
@@ -207,9 +209,57 @@ fn traffic_line() -> Value {
     ])
 }
 
+fn bytes() -> Value {
+    json!({"type": "string", "format": "binary"})
+}
+
+fn model() -> Value {
+    let latency = || object(&[("calls", count()), ("p50_ms", number()), ("p99_ms", number()), ("row_us", number())]);
+    let trial = object(&[
+        ("stage", flag_of(&["shadow", "canary", "probation"])),
+        ("percent", count()),
+        ("against", text()),
+        ("since", time()),
+        ("windows", count()),
+        ("rows", count()),
+        ("agreement", or_null(number())),
+        ("score_difference", number()),
+        ("above_limit", number()),
+        ("above_limit_against", number()),
+        ("alerts", count()),
+        ("alerts_against", count()),
+        ("alerts_both", count()),
+        ("alerts_added", count()),
+        ("alerts_removed", count()),
+        ("failures", count()),
+        ("latency_against", or_null(latency())),
+    ]);
+    object(&[
+        ("name", text()),
+        ("version", text()),
+        ("sha256", text()),
+        ("state", flag_of(&["active", "shadow", "canary", "retired", "available"])),
+        ("runtime", text()),
+        ("reason", or_null(text())),
+        ("latency", or_null(latency())),
+        ("trial", or_null(trial)),
+    ])
+}
+
+fn profiler() -> Value {
+    let process = object(&[
+        ("pid", count()),
+        ("name", text()),
+        ("service", text()),
+        ("instance", text()),
+        ("thread_context", json!({"type": "boolean"})),
+        ("frame_pointers", json!({"type": "boolean"})),
+    ]);
+    object(&[("running", json!({"type": "boolean"})), ("note", text()), ("processes", list(process))])
+}
+
 /// All shapes by name.
 pub fn schemas() -> Value {
-    let model = ["name", "version", "sha256", "state", "runtime"].map(|name| (name, text()));
     json!({
         "Incident": incident(&[]),
         "IncidentWithAlerts": incident(&[("alerts", list(named("Delivery")))]),
@@ -228,7 +278,11 @@ pub fn schemas() -> Value {
         "Topology": topology(),
         "Traffic": page_of("TrafficLine"),
         "TrafficLine": traffic_line(),
-        "Model": object(&model),
+        "Model": model(),
+        "ModelFiles": {"type": "object", "required": ["card.toml", "model.onnx", "check.parquet"], "properties": {
+            "card.toml": text(), "model.onnx": bytes(), "check.parquet": bytes(),
+        }},
+        "ModelWish": {"type": "object", "properties": {"version": text(), "percent": count(), "reason": text()}},
         "ModelList": page_of("Model"),
         "ModelCard": {"type": "object"},
         "Question": object(&[("sql", text())]),
@@ -237,6 +291,8 @@ pub fn schemas() -> Value {
         "Object": {"type": "object"},
         "EventStream": {"type": "string"},
         "Text": {"type": "string"},
+        "Svg": {"type": "string"},
+        "Profiler": profiler(),
         "Bytes": {"type": "string", "format": "binary"},
         "Problem": object(&[("type", text()), ("title", text()), ("status", count()), ("detail", text())]),
     })

@@ -1,9 +1,9 @@
-//! How the service itself is: health, status, metrics, models, map.
+//! How the service itself is: health, status, metrics, map.
 
-use super::{params::Params, refusal::Refusal, rooms::Rooms};
+use super::rooms::Rooms;
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -45,6 +45,7 @@ pub async fn status(State(rooms): Ctx) -> Json<Value> {
         "points": points,
         "newest_window_end": (window_end.0 > 0).then_some(window_end),
         "window_ns": window_ns,
+        "model": rooms.view.line_up().active,
     });
     for part in [rooms.pulse.status(), rooms.facts.clone()] {
         if let (Value::Object(status), Value::Object(part)) = (&mut status, part) {
@@ -57,22 +58,6 @@ pub async fn status(State(rooms): Ctx) -> Json<Value> {
 /// Services, calls, health.
 pub async fn topology(State(rooms): Ctx) -> Json<Value> {
     Json(json!(rooms.view.topology()))
-}
-
-/// Known models.
-pub async fn models(State(rooms): Ctx, params: Params) -> Result<Json<Value>, Refusal> {
-    params.only(&[])?;
-    let items: Vec<Value> = rooms.models.iter().map(|model| {
-        json!({"name": model.name, "version": model.version, "sha256": model.sha256, "state": model.state, "runtime": model.runtime})
-    }).collect();
-    Ok(Json(json!({"items": items, "next_cursor": null})))
-}
-
-/// Card of one model, `NAME` or `NAME@VERSION`.
-pub async fn model(State(rooms): Ctx, Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
-    let (wanted, version) = name.split_once('@').map_or((&*name, None), |(name, version)| (name, Some(version)));
-    let found = rooms.models.iter().find(|model| model.name == wanted && version.is_none_or(|version| model.version == version));
-    found.map(|model| Json(model.card.clone())).ok_or_else(|| Refusal::missing("model", &name))
 }
 
 /// What each tenant sent over which transport, and what became of it.

@@ -1,7 +1,12 @@
 //! The list of commands.
 
-use super::{actions, anomalies, check, completion, doctor, incidents, models, query, replay, score, serve, token, validate};
-use crate::{demo::DemoArgs, error::ServiceError, r#gen::GenArgs, wiring::SystemClock};
+use super::{actions, anomalies, check, completion, doctor, incidents, models, profile, query, replay, score, serve, token, validate};
+use crate::{
+    demo::{DemoArgs, Till},
+    error::ServiceError,
+    r#gen::GenArgs,
+    wiring::SystemClock,
+};
 use clap::{Parser, Subcommand};
 use std::{
     io::{IsTerminal, stderr},
@@ -26,6 +31,9 @@ pub struct Cli {
 enum Command {
     Serve(serve::Serve),
     Demo(DemoArgs),
+    /// The demo's real process.
+    #[command(hide = true)]
+    DemoTill(Till),
     Gen(GenArgs),
     Replay(replay::Replay),
     Score(score::Score),
@@ -34,8 +42,9 @@ enum Command {
     Anomalies(anomalies::Anomalies),
     Models(models::Models),
     Actions(actions::Actions),
-    Token(token::Token),
     Check(check::Check),
+    Token(token::Token),
+    Profile(profile::Profile),
     Validate(validate::Validate),
     Doctor(doctor::Doctor),
     Completion(completion::Completion),
@@ -48,6 +57,7 @@ impl Cli {
         match self.command {
             Command::Serve(command) => command.run(),
             Command::Demo(command) => command.run(Arc::new(SystemClock)),
+            Command::DemoTill(command) => command.run(Arc::new(SystemClock)),
             Command::Gen(command) => command.run(Arc::new(SystemClock)),
             Command::Replay(command) => command.run(),
             Command::Score(command) => command.run(),
@@ -56,8 +66,9 @@ impl Cli {
             Command::Anomalies(command) => command.run(),
             Command::Models(command) => command.run(),
             Command::Actions(command) => command.run(),
-            Command::Token(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Token(command) => command.run(),
+            Command::Profile(command) => command.run(),
             Command::Validate(command) => command.run(),
             Command::Doctor(command) => command.run(),
             Command::Completion(command) => command.run(),

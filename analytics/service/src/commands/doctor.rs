@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{config::Config, error::ServiceError};
 use clap::Args;
+use geophone_profiler_ebpf::{requirements, survey};
 use serde::Serialize;
 use serde_json::json;
-use std::{fs, net::TcpListener, path::Path};
+use std::{net::TcpListener, path::Path};
 
 /// Look at what the service and the profiler need on this machine.
 #[derive(Debug, Args)]
@@ -59,6 +60,8 @@ impl Doctor {
         }));
         findings.push(runtime());
         findings.extend(kernel(Path::new("/")));
+        findings.push(thread_context());
+        findings.push(frame_pointers());
         self.print(&config, &findings)?;
         let missing: Vec<&str> =
             findings.iter().filter(|finding| finding.is_for_profiler && !finding.fine).map(|finding| &*finding.check).collect();
@@ -105,28 +108,25 @@ fn runtime() -> Finding {
     Finding::new("model runtime", found, "export ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so   # a library that exists")
 }
 
-/// What the profiler needs of the kernel, read below `root`.
+/// What the profiler needs of the kernel and of us, read below `root`.
 fn kernel(root: &Path) -> Vec<Finding> {
-    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
-    let release = read("proc/sys/kernel/osrelease").trim().to_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let new_enough = if version >= (5, 8) { Ok(release.clone()) } else { Err(format!("`{release}`, 5.8 or newer is needed")) };
-    let btf = root.join("sys/kernel/btf/vmlinux").is_file();
-    let btf = if btf { Ok("/sys/kernel/btf/vmlinux".into()) } else { Err("/sys/kernel/btf/vmlinux is missing".to_owned()) };
-    let status = read("proc/self/status");
-    let effective =
-        status.lines().find_map(|line| line.strip_prefix("CapEff:")).and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    let has = |capability: u32| effective >> capability & 1 == 1;
-    // CAP_SYS_ADMIN 21, CAP_PERFMON 38, CAP_BPF 39.
-    let able = if has(21) || (has(38) && has(39)) {
-        Ok("CAP_BPF and CAP_PERFMON".into())
-    } else {
-        Err("CAP_BPF or CAP_PERFMON is missing".to_owned())
+    requirements(root).into_iter().map(|needed| Finding::new(needed.check, needed.found, needed.mend).for_profiler()).collect()
+}
+
+/// Whether services here say which span each thread runs; without it stacks are only tied to spans by time.
+fn thread_context() -> Finding {
+    let services = survey();
+    let silent: Vec<String> =
+        services.iter().filter(|facts| !facts.has_context).map(|facts| format!("{} ({})", facts.identity.service, facts.pid)).collect();
+    let found = match (services.len(), silent.len()) {
+        (0, _) => Ok("no process here says that it belongs to a service".to_owned()),
+        (all, 0) => Ok(format!("all {all} processes of services publish it")),
+        (all, some) => Err(format!("{some} of {all} processes of services do not publish it: {}", silent[..some.min(5)].join(", "))),
     };
-    vec![
-        Finding::new("kernel version", new_enough, "upgrade the kernel").for_profiler(),
-        Finding::new("kernel type information (BTF)", btf, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y").for_profiler(),
-        Finding::new("capabilities", able, "sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep \"$(command -v geophone)\"").for_profiler(),
-    ]
+    Finding::new("thread context", found, "cargo add geophone-thread-context   # Rust; others: OpenTelemetry's library for OTEP 4947")
+}
+
+/// Unwinding does not depend on them, only its cost does.
+fn frame_pointers() -> Finding {
+    Finding::new("frame pointers", Ok("not needed: where they are missing, stacks are unwound by .eh_frame".into()), "")
 }

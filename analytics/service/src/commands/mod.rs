@@ -9,6 +9,7 @@ mod doctor;
 mod incidents;
 mod models;
 mod output;
+mod profile;
 mod progress;
 mod query;
 mod remote;

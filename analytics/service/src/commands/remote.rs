@@ -19,6 +19,8 @@ pub struct Remote {
     ca_file: Option<PathBuf>,
 }
 
+/// Content type of everything but files.
+const JSON: &str = "application/json";
 /// Queries end after 10 s by themselves.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -36,19 +38,24 @@ impl Remote {
                 query += &format!("{}{name}={}", if query.is_empty() { '?' } else { '&' }, escape(value));
             }
         }
-        self.exchange("GET", &format!("{path}{query}"), String::new())
+        self.exchange("GET", &format!("{path}{query}"), (Vec::new(), JSON))
     }
 
     /// `POST`, JSON in, JSON back.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, ServiceError> {
-        self.exchange("POST", path, body.to_string())
+        self.exchange("POST", path, (body.to_string().into_bytes(), JSON))
     }
 
-    fn exchange(&self, method: &str, path: &str, body: String) -> Result<Value, ServiceError> {
+    /// `POST` of other content, JSON back.
+    pub fn post_content(&self, path: &str, (body, kind): (Vec<u8>, &str)) -> Result<Value, ServiceError> {
+        self.exchange("POST", path, (body, kind))
+    }
+
+    fn exchange(&self, method: &str, path: &str, (body, kind): (Vec<u8>, &str)) -> Result<Value, ServiceError> {
         let base = self.endpoint.as_deref().unwrap_or("http://127.0.0.1:8080").trim_end_matches('/');
         let scheme = if base.contains("://") { "" } else { "http://" };
         let url = format!("{scheme}{base}{path}");
-        let mut headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
+        let mut headers = BTreeMap::from([("content-type".to_owned(), kind.to_owned())]);
         headers.extend(self.token.as_ref().map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
         let outgoing = self.ca_file.as_deref().map_or_else(|| Ok(Outgoing::default()), Outgoing::trusting).map_err(ServiceError::Usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::io("start a runtime"))?;

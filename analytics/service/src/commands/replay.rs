@@ -9,7 +9,7 @@ use crate::{
     config::{Config, Spec},
     error::ServiceError,
     models,
-    replay::{Keep, Merged, Replay as Fold, find},
+    replay::{Comparison, Keep, Merged, Replay as Fold, compare, find},
     wiring::{SystemClock, decoder},
 };
 use clap::Args;
@@ -25,9 +25,10 @@ use std::{
 ///
 /// Files as the Collector's file exporter writes them: .json or .jsonl (one export request a line), .binpb
 /// (a 4-byte big-endian length before each message), each also as .gz or .zst; a folder means all in it.
+/// A data directory (of a server that is stopped or runs) means what its log still holds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  geophone replay traces.jsonl metrics.jsonl.zst\n  geophone replay recorded/ --save ./replayed && geophone query --data-dir ./replayed \"SELECT count(*) AS n FROM spans\""
+    after_help = "Examples:\n  geophone replay traces.jsonl metrics.jsonl.zst\n  geophone replay recorded/ --save ./replayed && geophone query --data-dir ./replayed \"SELECT count(*) AS n FROM spans\"\n  geophone replay recorded/ --compare ./my-model"
 )]
 pub struct Replay {
     /// Files and folders.
@@ -39,33 +40,120 @@ pub struct Replay {
     /// Keep rows, scores and incidents in this folder, for `query --data-dir`.
     #[arg(long, env = "GEOPHONE_SAVE", value_name = "DIR")]
     save: Option<PathBuf>,
+    /// Replay with this too and tell the difference: a configuration file, the folder of a model, or NAME@VERSION.
+    #[arg(long, env = "GEOPHONE_COMPARE", value_name = "MODEL|CONFIG")]
+    compare: Option<String>,
     #[command(flatten)]
     format: FormatArg,
 }
 
+const COMPARED: &[(&str, &str)] = &[
+    ("change", "/change"),
+    ("opened at", "/incident/opened_at"),
+    ("later s", "/moved/opened_later_s"),
+    ("severity", "/incident/severity"),
+    ("title", "/incident/title"),
+    ("id", "/incident/id"),
+];
+
 impl Replay {
-    /// Feeds all files and prints the incidents, oldest first. Exit 0 with or without any.
+    /// Feeds all files and prints the incidents, oldest first, or how two replays differ. Exit 0 with or
+    /// without any.
     pub fn run(self) -> Result<(), ServiceError> {
-        let env = |name: &str| std::env::var(name).ok();
-        let spec = self.config.as_deref().map(|file| Spec::read(file, &env)).unwrap_or_default();
-        let config = Config::from_spec(&spec).map_err(ServiceError::Config)?;
-        let files = find(&self.paths)?;
-        let brain = Brain::new(config.settings(), models::load(&config.model, &config.data_dir)?);
+        let config = read_config(self.config.as_deref())?;
         let keep = self.save.as_deref().map(keep_in).transpose()?;
-        let mut fold = Fold::new(brain, keep);
-        let mut merged = Merged::open(&files)?;
-        let progress = bar(None, "rows");
-        while let Some(message) = merged.advance()? {
-            fold.feed(message)?;
+        let mut folds = vec![Fold::new(brain_of(&config, &config.models.active)?, keep)];
+        if let Some(other) = &self.compare {
+            folds.push(Fold::new(self.other(other, &config)?, None));
+        }
+        let refused = match &*self.paths {
+            [dir] if dir.join("log").is_dir() => feed_log(dir, &mut folds)?,
+            paths => feed_files(&find(paths)?, &mut folds)?,
+        };
+        let rows = folds.iter().map(|fold| fold.rows).max().unwrap_or(0);
+        if rows == 0 && refused > 0 {
+            return Err(ServiceError::Negative(format!("none of {refused} messages could be read")));
+        }
+        let names: Vec<Value> = folds.iter().map(|fold| json!(fold.model())).collect();
+        let outcomes = folds.into_iter().map(Fold::finish).collect::<Result<Vec<_>, _>>()?;
+        match &*outcomes {
+            [before, after] => {
+                let named = |at: usize, config: Option<&str>| json!({"model": names[at], "config": config});
+                let other = self.compare.as_deref().filter(|other| is_config(other));
+                let own = self.config.as_deref().and_then(Path::to_str);
+                let Comparison { whole, items } = compare((before, after), (named(0, own), named(1, other.or(own))));
+                print_items(self.format.format(), &whole, &items, COMPARED)
+            }
+            outcomes => {
+                let incidents: Vec<Value> =
+                    outcomes.iter().flat_map(|outcome| &outcome.incidents).map(|incident| json!(incident)).collect();
+                print_items(self.format.format(), &json!(incidents), &incidents, COLUMNS)
+            }
+        }
+    }
+
+    /// The brain to compare with: another configuration, or another model under the same.
+    fn other(&self, other: &str, config: &Config) -> Result<Brain, ServiceError> {
+        if is_config(other) {
+            let other = read_config(Some(Path::new(other)))?;
+            return brain_of(&other, &other.models.active);
+        }
+        brain_of(config, other)
+    }
+}
+
+/// A file that is no model folder.
+fn is_config(text: &str) -> bool {
+    Path::new(text).is_file() || text.ends_with(".yaml") || text.ends_with(".yml")
+}
+
+fn read_config(file: Option<&Path>) -> Result<Config, ServiceError> {
+    let env = |name: &str| std::env::var(name).ok();
+    let spec = file.map(|file| Spec::read(file, &env)).unwrap_or_default();
+    Config::from_spec(&spec).map_err(ServiceError::Config)
+}
+
+fn brain_of(config: &Config, model: &str) -> Result<Brain, ServiceError> {
+    Ok(Brain::new(config.settings(), models::load_checked(model, &config.data_dir, config.memory_limit)?))
+}
+
+/// Every message to every fold; how many messages could not be read.
+fn feed_files(files: &[PathBuf], folds: &mut [Fold]) -> Result<u64, ServiceError> {
+    let mut merged = Merged::open(files)?;
+    let progress = bar(None, "rows");
+    while let Some(message) = merged.advance()? {
+        for fold in &mut *folds {
+            fold.feed(message.clone())?;
             progress.set_position(fold.rows);
         }
-        progress.finish_and_clear();
-        if fold.rows == 0 && merged.refused > 0 {
-            return Err(ServiceError::Negative(format!("none of {} messages could be read", merged.refused)));
-        }
-        let incidents: Vec<Value> = fold.finish()?.iter().map(|incident| json!(incident)).collect();
-        print_items(self.format.format(), &json!(incidents), &incidents, COLUMNS)
     }
+    progress.finish_and_clear();
+    Ok(merged.refused)
+}
+
+/// What the log of a data directory still holds, record by record.
+fn feed_log(dir: &Path, folds: &mut [Fold]) -> Result<u64, ServiceError> {
+    let failed = |error: geophone_store::StoreError| ServiceError::room(error.class(), error);
+    let log = Log::open_read_only(dir, LogOptions::new(decoder()), Arc::new(SystemClock)).map_err(failed)?;
+    let (mut reader, head, mut refused) = (log.reader(log.oldest()), log.head(), 0);
+    let progress = bar(None, "rows");
+    while reader.position() <= head {
+        match reader.next(std::time::Duration::ZERO) {
+            Ok(Some((_, record))) => {
+                for fold in &mut *folds {
+                    fold.feed_record(record.clone())?;
+                    progress.set_position(fold.rows);
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                refused += 1;
+                tracing::warn!("a part of the log cannot be read: {error}");
+            }
+        }
+    }
+    progress.finish_and_clear();
+    Ok(refused)
 }
 
 fn keep_in(dir: &Path) -> Result<Keep, ServiceError> {

@@ -31,6 +31,9 @@ pub struct ServiceArgs {
     /// What the process aims to stay under [default: 512MiB].
     #[arg(long, env = "GEOPHONE_MEMORY_LIMIT", value_name = "SIZE")]
     pub memory_limit: Option<String>,
+    /// Whether stacks of flagged spans are looked up: auto, true or false [default: auto].
+    #[arg(long, env = "GEOPHONE_PROFILER", value_name = "WORD")]
+    pub profiler: Option<String>,
     /// Allow endpoints that other machines can reach although they have neither certificates nor tokens.
     #[arg(long, env = "GEOPHONE_ALLOW_UNAUTHENTICATED_BIND")]
     pub allow_unauthenticated_bind: bool,
@@ -48,6 +51,7 @@ impl ServiceArgs {
             ("api.endpoint", &self.http_endpoint),
             ("log.durability", &self.durability),
             ("memory_limit", &self.memory_limit),
+            ("profiler.enabled", &self.profiler),
         ];
         for (path, value) in flags {
             if let Some(value) = value {

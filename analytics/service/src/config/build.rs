@@ -6,7 +6,10 @@ use super::{
     spec::{Problem, Spec},
     units::parse_size,
 };
-use geophone_engine::settings::{ActionMode, Policy, Settings};
+use geophone_engine::{
+    TrialBounds,
+    settings::{ActionMode, Policy, Settings},
+};
 use geophone_ingest::{Right, TlsFiles};
 use geophone_proto::action::millis;
 use serde::{Deserialize, Serialize};
@@ -51,8 +54,8 @@ pub struct Config {
     pub action_mode: ActionMode,
     /// When to do what.
     pub policies: Vec<Policy>,
-    /// Model that scores.
-    pub model: String,
+    /// Models and their trials.
+    pub models: Models,
     /// Stacks.
     pub profiler: Profiler,
     /// Every value in force by path, as it would be written.
@@ -66,6 +69,19 @@ pub struct Api {
     pub endpoint: SocketAddr,
     /// Host names that browsers may use.
     pub allowed_hosts: Vec<String>,
+}
+
+/// Models and their trials.
+#[derive(Clone, Debug)]
+pub struct Models {
+    /// Scores where the log does not say otherwise.
+    pub active: String,
+    /// Of a hundred series, those that a canary speaks for.
+    pub canary_percent: u32,
+    /// Beyond this a model goes back by itself.
+    pub latency_max: Duration,
+    /// Beyond these too.
+    pub trial: TrialBounds,
 }
 
 /// The log.
@@ -139,6 +155,10 @@ pub struct Target {
 pub struct Profiler {
     /// `auto`, `true` or `false`.
     pub enabled: String,
+    /// Samples a second on each busy CPU.
+    pub frequency_hz: u64,
+    /// Time off the CPU as well.
+    pub off_cpu: bool,
     /// A recorded session.
     pub recording: Option<PathBuf>,
 }
@@ -193,9 +213,21 @@ impl Config {
                 _ => ActionMode::DryRun,
             },
             policies: read.policies(),
-            model: read.text("models.active"),
+            models: Models {
+                active: read.text("models.active"),
+                canary_percent: u32::try_from(read.count("models.canary_percent")).unwrap_or(99),
+                latency_max: read.span("models.rollback.latency_max"),
+                trial: TrialBounds {
+                    alert_ratio: read.number("models.rollback.alert_ratio"),
+                    agreement_min: read.number("models.rollback.agreement_min"),
+                    score_difference_max: read.number("models.rollback.score_difference_max"),
+                    probation: read.span("models.probation"),
+                },
+            },
             profiler: Profiler {
                 enabled: read.text("profiler.enabled"),
+                frequency_hz: read.count("profiler.frequency"),
+                off_cpu: read.flag("profiler.off_cpu"),
                 recording: (!recording.is_empty()).then(|| PathBuf::from(recording)),
             },
             effective: BTreeMap::new(),
@@ -214,6 +246,7 @@ impl Config {
             series_per_tenant_max: usize::try_from(self.detection.series_max).unwrap_or(usize::MAX),
             series_per_name_max: usize::try_from(self.detection.series_per_name_max).unwrap_or(usize::MAX),
             series_of_tenant: self.access.series_of_tenant.clone(),
+            trial: self.models.trial,
             action_mode: self.action_mode,
             policies: self.policies.clone(),
         }

@@ -11,6 +11,8 @@ mod report;
 mod senders;
 mod server;
 mod session;
+mod till;
 
 pub use args::DemoArgs;
 pub use report::{Harm, Outcome, Report};
+pub use till::Till;

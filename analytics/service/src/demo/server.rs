@@ -46,6 +46,8 @@ impl Server {
         // The folder does not outlive the process: nothing is gained by waiting for the disk.
         spec.set("log.durability", "os");
         spec.set("actions.mode", "auto");
+        // A check compares simulated time only: nothing real runs that could have stacks.
+        spec.set("profiler.enabled", if wanted.page_port_is_free { "false" } else { "auto" });
         spec.set("actions.policies", policies);
         let config = Config::from_spec(&spec).map_err(ServiceError::Config)?;
         Ok(Self { service: Service::start(config, clock).await?, _folder: folder })

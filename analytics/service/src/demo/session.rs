@@ -8,6 +8,7 @@ use super::{
     report::{Report, word},
     senders::Senders,
     server::{Server, Wanted},
+    till::{self, TillProcess},
 };
 use crate::{commands::Format, error::ServiceError};
 use geophone_client::shop::{Floor, Pace, Schedule, Shop};
@@ -85,11 +86,18 @@ impl Session {
                 Err(ServiceError::Negative("the check is not green: see the comparison".into()))
             };
         }
-        self.go_on(&mut drive).await
+        self.go_on(&mut drive, &endpoints.otlp_grpc.to_string()).await
     }
 
     /// Real time from here on, with new faults on and on.
-    async fn go_on(&self, drive: &mut Drive) -> Result<(), ServiceError> {
+    async fn go_on(&self, drive: &mut Drive, otlp: &str) -> Result<(), ServiceError> {
+        let till = TillProcess::start(otlp)?;
+        self.tell(&format!(
+            "a real process has joined: service till, pid {}; in the last {} of every {} minutes it is slow in one function, apply_every_voucher",
+            till.pid(),
+            till::SLOW.as_secs() / 60,
+            till::ROUND.as_secs() / 60,
+        ))?;
         self.tell("the shop stays open, with new faults now and then; Ctrl-C ends it")?;
         let tell = |found: &Found| self.tell(&news(found));
         let pace = Pace { warm_up_s: FURTHER_CALM_S, ..Pace::default() };

@@ -3,9 +3,12 @@
 use super::merge::Message;
 use crate::error::ServiceError;
 use geophone_engine::Brain;
-use geophone_proto::{Effect, Record, RecordBody, Seq, UnixNanos, incident::Incident, time::SECOND_NS};
+use geophone_proto::{Effect, Record, RecordBody, Seq, UnixNanos, anomaly::Anomaly, incident::Incident, model::ModelRef, time::SECOND_NS};
 use geophone_store::{Log, Store};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Ticks in one silence at most: a gap of days is crossed in larger steps.
 const TICKS_MAX: u64 = 3_600;
@@ -18,6 +21,22 @@ pub struct Keep {
     pub store: Arc<Store>,
 }
 
+/// What a replay found.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Oldest first.
+    pub incidents: Vec<Incident>,
+    /// By id.
+    pub anomalies: BTreeMap<String, Anomaly>,
+}
+
+impl Outcome {
+    /// Keys of the series in an incident.
+    pub fn series_of(&self, incident: &Incident) -> BTreeSet<u128> {
+        incident.anomalies.iter().filter_map(|id| Some(self.anomalies.get(id)?.series.key.0)).collect()
+    }
+}
+
 /// A brain that is fed from files.
 pub struct Replay {
     brain: Brain,
@@ -25,6 +44,7 @@ pub struct Replay {
     seq: Seq,
     now: Option<UnixNanos>,
     incidents: BTreeMap<(UnixNanos, String), Incident>,
+    anomalies: BTreeMap<String, Anomaly>,
     /// Rows fed.
     pub rows: u64,
 }
@@ -32,7 +52,7 @@ pub struct Replay {
 impl Replay {
     /// A replay that starts from nothing.
     pub fn new(brain: Brain, keep: Option<Keep>) -> Self {
-        Self { brain, keep, seq: Seq(0), now: None, incidents: BTreeMap::new(), rows: 0 }
+        Self { brain, keep, seq: Seq(0), now: None, incidents: BTreeMap::new(), anomalies: BTreeMap::new(), rows: 0 }
     }
 
     /// Feeds one request, after the ticks of the time that passed before it.
@@ -50,8 +70,23 @@ impl Replay {
         self.step(Record { at: now.max(message.at), body: RecordBody::Batch(message.export) })
     }
 
+    /// Feeds a record of a log as it was; steps of models are left out, so that one model scores all.
+    pub fn feed_record(&mut self, record: Record) -> Result<(), ServiceError> {
+        match &record.body {
+            RecordBody::Model(_) => return Ok(()),
+            RecordBody::Batch(export) => self.rows += export.decoded.as_ref().map_or(0, |batch| batch.len() as u64),
+            RecordBody::Tick | RecordBody::Decided(_) | RecordBody::Outcome(_) | RecordBody::Stacks(_) => {}
+        }
+        self.step(record)
+    }
+
+    /// Who scores.
+    pub fn model(&self) -> ModelRef {
+        self.brain.model()
+    }
+
     /// No more will come: the incidents, oldest first.
-    pub fn finish(mut self) -> Result<Vec<Incident>, ServiceError> {
+    pub fn finish(mut self) -> Result<Outcome, ServiceError> {
         let effects = self.brain.finish();
         self.take(effects);
         if let Some(keep) = &self.keep {
@@ -63,7 +98,7 @@ impl Replay {
             }
             keep.store.seal().map_err(failed)?;
         }
-        Ok(self.incidents.into_values().collect())
+        Ok(Outcome { incidents: self.incidents.into_values().collect(), anomalies: self.anomalies })
     }
 
     fn step(&mut self, record: Record) -> Result<(), ServiceError> {
@@ -82,8 +117,10 @@ impl Replay {
             if let Some(keep) = &self.keep {
                 keep.store.observe(&effect);
             }
-            if let Effect::Incident(incident) = effect {
-                self.incidents.insert((incident.opened_at, incident.id.clone()), *incident);
+            match effect {
+                Effect::Incident(incident) => drop(self.incidents.insert((incident.opened_at, incident.id.clone()), *incident)),
+                Effect::Anomaly(anomaly) => drop(self.anomalies.insert(anomaly.id.clone(), *anomaly)),
+                _ => {}
             }
         }
     }

@@ -14,7 +14,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, path::PathBuf, sync::Arc};
 const STRAY_NS: u64 = 600 * SECOND_NS;
 
 /// One request with its time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// When it was probably sent: time of its newest row.
     pub at: UnixNanos,

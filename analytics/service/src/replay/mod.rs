@@ -1,5 +1,6 @@
 //! Telemetry from files through the same path as live: decode, step, effects. Deterministic.
 
+mod compare;
 mod files;
 mod fold;
 mod merge;
@@ -8,6 +9,7 @@ mod recognise;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{Comparison, compare};
 pub use files::find;
-pub use fold::{Keep, Replay};
+pub use fold::{Keep, Outcome, Replay};
 pub use merge::{Merged, Message};

@@ -7,8 +7,17 @@ use std::{
     time::SystemTime,
 };
 
-/// Files kept; the oldest go first.
-const FILES_MAX: usize = 1_000;
+/// Files kept, two an anomaly; the oldest go first.
+const FILES_MAX: usize = 2_000;
+
+/// Whose stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Of the flagged spans.
+    Flagged,
+    /// Of as many normal spans of the same operation.
+    Normal,
+}
 
 /// The folder of folded stacks.
 #[derive(Clone, Debug)]
@@ -22,25 +31,28 @@ impl Shelf {
         Self { folder: data_dir.join("stacks") }
     }
 
-    /// Keeps the text of an anomaly, whole or not at all.
-    pub fn keep(&self, anomaly_id: &str, folded: &str) -> Result<(), ServiceError> {
-        let Some(path) = self.path(anomaly_id) else { return Err(ServiceError::Usage(format!("`{anomaly_id}` is no id of an anomaly"))) };
+    /// Keeps a text of an anomaly, whole or not at all.
+    pub fn keep(&self, anomaly_id: &str, side: Side, folded: &str) -> Result<(), ServiceError> {
+        let Some(path) = self.path(anomaly_id, side) else {
+            return Err(ServiceError::Usage(format!("`{anomaly_id}` is no id of an anomaly")));
+        };
         let failed = || format!("keep stacks in {}", path.display());
         fs::create_dir_all(&self.folder).map_err(ServiceError::io(failed()))?;
-        let young = path.with_extension("new");
+        let young = path.with_extension(if side == Side::Flagged { "folded-new" } else { "normal-new" });
         fs::write(&young, folded).and_then(|()| fs::rename(&young, &path)).map_err(ServiceError::io(failed()))?;
         self.forget_the_oldest().map_err(ServiceError::io(failed()))
     }
 
-    /// The text of an anomaly.
-    pub fn read(&self, anomaly_id: &str) -> Option<String> {
-        fs::read_to_string(self.path(anomaly_id)?).ok()
+    /// A text of an anomaly.
+    pub fn read(&self, anomaly_id: &str, side: Side) -> Option<String> {
+        fs::read_to_string(self.path(anomaly_id, side)?).ok()
     }
 
     /// Only what an id is made of: nothing that leads out of the folder.
-    fn path(&self, anomaly_id: &str) -> Option<PathBuf> {
+    fn path(&self, anomaly_id: &str, side: Side) -> Option<PathBuf> {
         let plain = !anomaly_id.is_empty() && anomaly_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        plain.then(|| self.folder.join(format!("{anomaly_id}.folded")))
+        let ending = if side == Side::Flagged { "folded" } else { "normal" };
+        plain.then(|| self.folder.join(format!("{anomaly_id}.{ending}")))
     }
 
     fn forget_the_oldest(&self) -> io::Result<()> {
@@ -63,12 +75,13 @@ mod tests {
     fn what_is_kept_is_read_and_nothing_else() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let shelf = Shelf::below(dir.path());
-        assert_eq!(shelf.read("an-1"), None);
-        shelf.keep("an-1", "a;b 1\n").expect("written");
-        assert_eq!(shelf.read("an-1").as_deref(), Some("a;b 1\n"));
+        assert_eq!(shelf.read("an-1", Side::Flagged), None);
+        shelf.keep("an-1", Side::Flagged, "a;b 1\n").expect("written");
+        assert_eq!(shelf.read("an-1", Side::Flagged).as_deref(), Some("a;b 1\n"));
+        assert_eq!(shelf.read("an-1", Side::Normal), None);
         for id in ["", "../an-1", "an/1", "an-1.folded"] {
-            assert!(shelf.keep(id, "x").is_err(), "{id}");
-            assert_eq!(shelf.read(id), None, "{id}");
+            assert!(shelf.keep(id, Side::Flagged, "x").is_err(), "{id}");
+            assert_eq!(shelf.read(id, Side::Flagged), None, "{id}");
         }
     }
 }

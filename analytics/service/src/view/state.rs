@@ -11,6 +11,7 @@ use geophone_proto::{
     anomaly::{Anomaly, Maturity},
     effect::ScoredWindow,
     incident::Incident,
+    model::LineUp,
     series::SeriesPoint,
 };
 use serde::Serialize;
@@ -26,7 +27,7 @@ const EVENTS_KEPT: usize = 1_024;
 /// One change, ready to be sent to any number of listeners.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// `incident`, `anomaly`, `action` or `window`.
+    /// `incident`, `anomaly`, `action`, `window` or `models`.
     pub kind: &'static str,
     /// JSON.
     pub body: Arc<str>,
@@ -60,6 +61,7 @@ pub(crate) struct State {
     pub points: usize,
     pub window_end: UnixNanos,
     pub window_ns: u64,
+    pub line_up: Arc<LineUp>,
 }
 
 /// The read model. Cheap to share; readers never wait for long, because nothing is computed under the lock
@@ -94,7 +96,11 @@ impl View {
                 self.tell("action", &**action);
                 self.write().actions.put(Arc::new((**action).clone()), self.limits.actions);
             }
-            Effect::Settled(_) | Effect::Perform(_) | Effect::WantStacks(_) | Effect::Count { .. } => {}
+            Effect::LineUp(line_up) => {
+                self.tell("models", &**line_up);
+                self.write().line_up = Arc::new((**line_up).clone());
+            }
+            Effect::Settled(_) | Effect::Perform(_) | Effect::WantStacks(_) | Effect::WantRollback { .. } | Effect::Count { .. } => {}
         }
     }
 
@@ -173,6 +179,11 @@ impl View {
     pub fn window(&self) -> (UnixNanos, u64) {
         let state = self.read();
         (state.window_end, state.window_ns)
+    }
+
+    /// Which models score.
+    pub fn line_up(&self) -> Arc<LineUp> {
+        self.read().line_up.clone()
     }
 
     fn see(&self, series: &Series) {

@@ -3,11 +3,12 @@
 //! Nothing waits here for the world outside: actions and stacks go through bounded queues to their own
 //! threads, alerts are read off the view.
 
-use super::{submit::Submitter, thinker::Memory};
-use crate::{act::Errand, view::View};
+use super::{pulse::Pulse, submit::Submitter, thinker::Memory};
+use crate::{act::Errand, models::Registry, view::View};
 use geophone_proto::{
     Effect, RecordBody, Seq, UnixNanos,
     action::{ActionRequest, ActionState, Outcome},
+    model::{ModelRef, ModelStep},
     stacks::StackRequest,
 };
 use geophone_store::{Log, Store};
@@ -45,7 +46,11 @@ pub struct Dispatcher {
     pub actions: mpsc::Sender<Errand>,
     /// Looks up stacks; none where there is no profiler.
     pub stacks: Option<mpsc::Sender<StackRequest>>,
-    /// For outcomes that nobody else will report.
+    /// Told when everything of before the start has been seen.
+    pub pulse: Arc<Pulse>,
+    /// Keeps who scores.
+    pub models: Arc<Registry>,
+    /// For outcomes that nobody else will report, and for models that have to go.
     pub submitter: Submitter,
 }
 
@@ -70,6 +75,7 @@ impl Dispatcher {
                 Work::CaughtUp => {
                     self.take_held(&mut progress);
                     progress.is_caught_up = true;
+                    self.pulse.set_caught_up(true);
                     self.end_the_interrupted(&progress.handed_on);
                 }
                 Work::Save(memory) => {
@@ -96,6 +102,9 @@ impl Dispatcher {
                 self.perform(at, request);
             }
             Effect::WantStacks(request) => self.want_stacks(request),
+            Effect::LineUp(line_up) => self.models.keep_line_up(line_up),
+            // While the log of before a restart is read, its own records tell what was done about it.
+            Effect::WantRollback { model, reason } if progress.is_caught_up => self.roll_back(model, reason),
             Effect::Count { name, reason: "", by } => metrics::counter!(*name).increment(*by),
             Effect::Count { name, reason, by } => metrics::counter!(*name, "reason" => *reason).increment(*by),
             _ => {}
@@ -124,6 +133,16 @@ impl Dispatcher {
         let Some(stacks) = &self.stacks else { return };
         if stacks.try_send(request.clone()).is_err() {
             metrics::counter!("geophone_stack_requests_dropped_total", "reason" => "queue_full").increment(1);
+        }
+    }
+
+    /// Through the log; asked for again by the next window where there is no room.
+    fn roll_back(&self, model: &ModelRef, reason: &str) {
+        metrics::counter!("geophone_models_rollbacks_total", "cause" => "automatic").increment(1);
+        tracing::warn!("model {}@{} goes: {reason}", model.name, model.version);
+        let step = ModelStep::Rollback { model: model.clone(), reason: reason.to_owned() };
+        if !self.submitter.submit_unwatched(RecordBody::Model(step)) {
+            metrics::counter!("geophone_models_rollbacks_lost_total").increment(1);
         }
     }
 

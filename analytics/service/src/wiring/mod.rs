@@ -8,6 +8,7 @@ mod pulse;
 mod recovery;
 mod service;
 mod site;
+mod stacks;
 mod submit;
 mod thinker;
 #[cfg(test)]
@@ -21,6 +22,6 @@ pub use recovery::decoder;
 pub use service::Service;
 pub use site::Addresses;
 pub use submit::{Submission, Submitter};
-pub use thinker::{MakeModel, Memory};
+pub use thinker::Memory;
 pub use threads::io_runtime;
 pub(crate) use threads::plain;

@@ -11,7 +11,8 @@ use super::{
     outward::Couriers,
     pulse::Pulse,
     recovery::{self, Recovered},
-    site::{Addresses, Mind, Site, Stoppable, alerts_of, model_maker},
+    site::{Addresses, Mind, Site, Stoppable, alerts_of},
+    stacks::Stacks,
     submit::Submitter,
     threads,
 };
@@ -19,12 +20,13 @@ use crate::{
     alerts::Board,
     config::{Config, Plan},
     error::ServiceError,
+    models::{self, Registry},
     outgoing::Outgoing,
     telemetry,
     view::{Limits, View},
 };
 use geophone_ingest::{Access, Listening};
-use geophone_proto::seam::Clock;
+use geophone_proto::{Effect, model::LineUp, seam::Clock};
 use std::{
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
@@ -57,6 +59,7 @@ pub struct Service {
     committer: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
     errands: Vec<JoinHandle<()>>,
+    stacks: Stacks,
     sealer: Stoppable<()>,
 }
 
@@ -69,28 +72,32 @@ impl Service {
         let (sink, arrivals) = mpsc::channel(ARRIVALS);
         let (submitter, submissions) = Submitter::new(SUBMISSIONS);
 
-        let model = model_maker(&config);
-        let card = model()?.card().clone();
+        let models = Arc::new(Registry::open(&config.data_dir, config.memory_limit));
+        let start = models::start(&config.models.active, &models)?.card.model_ref();
+        // Said at once rather than by the brain's thread.
+        models.prepare(&start)?;
         let Recovered { log, store, memory } = recovery::recover(&config, clock.clone())?;
         let view = Arc::new(View::new(Limits::of_memory(config.memory_limit, config.detection.series_max)));
         recovery::show_kept(&store, &view);
+        let line_up = LineUp { start: start.clone(), active: start.clone(), ..LineUp::default() };
+        view.apply(&Effect::LineUp(Box::new(models.kept_line_up().unwrap_or(line_up))));
         let (pulse, outgoing, board) = (Arc::new(Pulse::default()), Outgoing::default(), Arc::new(Board::default()));
         let access = Access::new(config.access.rules.clone());
-        let site = Site { config, clock, pulse, log, store, view, access, submitter, outgoing, board, stopped };
+        let site = Site { config, clock, pulse, log, store, view, access, submitter, outgoing, board, models, stopped };
 
         let (listening, api, addresses) = site.open_doors(sink).await?;
         let committer = site.commit(arrivals, submissions, listening.pressure.clone(), is_last)?;
         let (actions, actor) = site.act(listening.throttle.clone(), &memory)?;
-        let (stacks, profiler) = site.look_up_stacks()?.unzip();
-        let (mind, work) = site.think(model, memory)?;
-        let dispatcher = site.dispatch(work, actions, stacks)?;
+        let mut stacks = site.look_up_stacks()?;
+        let (mind, work) = site.think(start, memory)?;
+        let dispatcher = site.dispatch(work, actions, stacks.requests.take())?;
         let sealer = site.seal()?;
         let ticker = site.tick();
         let couriers = site.tell(addresses)?;
-        let api = site.show(api, addresses, &card);
+        let api = site.show(api, addresses, &stacks);
 
         let Site { config, view, access, .. } = site;
-        let errands = std::iter::once(actor).chain(profiler).collect();
+        let errands = std::iter::once(actor).chain(stacks.answerer.take()).collect();
         Ok(Self {
             addresses,
             view,
@@ -106,6 +113,7 @@ impl Service {
             committer,
             dispatcher,
             errands,
+            stacks,
             sealer,
         })
     }
@@ -162,6 +170,9 @@ impl Service {
         // Their outcomes are the last records; the next start steps them.
         for errand in self.errands {
             threads::join("actor", errand).await?;
+        }
+        if let Some(recorder) = self.stacks.stop() {
+            threads::join("recorder", recorder).await?;
         }
         if tokio::time::timeout(API_GOODBYE, self.api).await.is_err() {
             tracing::warn!("some clients of the API did not go; their connections are cut");

@@ -6,8 +6,9 @@ use super::{
     outward::{self, Couriers},
     pulse::Pulse,
     recovery,
+    stacks::{Needs, Stacks},
     submit::{Submission, Submitter},
-    thinker::{MakeModel, Memory, Thinker},
+    thinker::{Memory, Models, Thinker},
     threads, upkeep,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     api::{self, Answer, Door, Rooms},
     config::{Alerts, Config},
     error::ServiceError,
-    models,
+    models::Registry,
     outgoing::Outgoing,
     stacks::Shelf,
     telemetry,
@@ -24,7 +25,7 @@ use crate::{
 };
 use geophone_engine::Settings;
 use geophone_ingest::{Access, Arrival, Listening, Pressure, Throttle, Tls};
-use geophone_proto::{model::ModelCard, seam::Clock, stacks::StackRequest};
+use geophone_proto::{RecordBody, model::ModelRef, model::ModelStep, seam::Clock, stacks::StackRequest};
 use geophone_store::{Log, Store};
 use std::{
     net::SocketAddr,
@@ -77,6 +78,7 @@ pub(super) struct Site {
     pub submitter: Submitter,
     pub outgoing: Outgoing,
     pub board: Arc<Board>,
+    pub models: Arc<Registry>,
     pub stopped: watch::Receiver<bool>,
 }
 
@@ -136,7 +138,7 @@ impl Site {
     }
 
     /// The log through the brain; effects come out of the channel.
-    pub fn think(&self, model: MakeModel, memory: Memory) -> Result<(Mind, Receiver<Work>), ServiceError> {
+    pub fn think(&self, start: ModelRef, memory: Memory) -> Result<(Mind, Receiver<Work>), ServiceError> {
         let (work, to_dispatch) = sync_channel(WORK);
         let (reloads, new_settings) = sync_channel(4);
         let stop = Arc::new(AtomicBool::new(false));
@@ -144,7 +146,8 @@ impl Site {
             caught_up_at: self.log.head().next(),
             log: self.log.clone(),
             settings: self.config.settings(),
-            model,
+            models: self.models_of(start),
+            submitter: self.submitter.clone(),
             work,
             reloads: new_settings,
             pulse: self.pulse.clone(),
@@ -156,6 +159,12 @@ impl Site {
         Ok((Mind { thinker: Stoppable { thread, stop }, reloads }, to_dispatch))
     }
 
+    fn models_of(&self, start: ModelRef) -> Models {
+        let registry = self.models.clone();
+        let (refuge, kept) = (registry.shipped().card.model_ref(), registry.kept_line_up());
+        Models { take: Arc::new(move |model| registry.take(model)), start, refuge, kept }
+    }
+
     /// Effects to those who store, show, do and look up.
     pub fn dispatch(
         &self,
@@ -164,7 +173,8 @@ impl Site {
         stacks: Option<mpsc::Sender<StackRequest>>,
     ) -> Result<JoinHandle<()>, ServiceError> {
         let (store, log, view) = (self.store.clone(), self.log.clone(), self.view.clone());
-        let dispatcher = Dispatcher { work, store, log, view, actions, stacks, submitter: self.submitter.clone() };
+        let (models, pulse, submitter) = (self.models.clone(), self.pulse.clone(), self.submitter.clone());
+        let dispatcher = Dispatcher { work, store, log, view, actions, stacks, pulse, models, submitter };
         threads::plain("dispatcher", move || dispatcher.run())
     }
 
@@ -182,14 +192,16 @@ impl Site {
         Ok((actions, outward::start_actor(effector, past, to_do, &self.submitter)?))
     }
 
-    /// Stacks from a recorded session, where one is configured; the kernel's profiler joins here.
-    pub fn look_up_stacks(&self) -> Result<Option<Errands<StackRequest>>, ServiceError> {
-        let Some(path) = &self.config.profiler.recording else { return Ok(None) };
-        let source = geophone_profiler_ebpf::ReplaySource::open(path).map_err(|error| ServiceError::room(error.class(), error))?;
-        let (requests, to_answer) = mpsc::channel(ERRANDS);
-        let (submitter, shelf) = (self.submitter.clone(), Shelf::below(&self.config.data_dir));
-        let thread = threads::plain("stacks", move || upkeep::answer_stacks(to_answer, Box::new(source), &submitter, &shelf))?;
-        Ok(Some((requests, thread)))
+    /// Stacks of flagged spans, back in time, where the kernel or a recorded session gives them.
+    pub fn look_up_stacks(&self) -> Result<Stacks, ServiceError> {
+        let needs = Needs {
+            settings: &self.config.profiler,
+            data_dir: &self.config.data_dir,
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            submitter: self.submitter.clone(),
+        };
+        Stacks::start(needs, ERRANDS)
     }
 
     /// Closed segments to Parquet, old files away.
@@ -203,7 +215,9 @@ impl Site {
     /// A tick a second, and gauges with it.
     pub fn tick(&self) -> tokio::task::JoinHandle<()> {
         let (view, pulse) = (self.view.clone(), self.pulse.clone());
+        let slow = self.slow_models();
         let gauges = move || {
+            slow();
             let [incidents, _, anomalies, _, series, points] = view.counts();
             metrics::gauge!("geophone_up").set(1.0);
             metrics::gauge!("geophone_brain_lag_seconds").set(pulse.lag_seconds());
@@ -214,6 +228,24 @@ impl Site {
             telemetry::recorder().run_upkeep();
         };
         threads::task(upkeep::tick(self.submitter.clone(), self.pulse.clone(), self.stopped.clone(), gauges))
+    }
+
+    /// Takes back models that are too slow. The clock is read here: the engine has none.
+    fn slow_models(&self) -> impl Fn() + Send + 'static {
+        let (models, view, submitter, bound) =
+            (self.models.clone(), self.view.clone(), self.submitter.clone(), self.config.models.latency_max);
+        move || {
+            let line_up = view.line_up();
+            let on_trial = line_up.trials.iter().map(|trial| &trial.model);
+            for model in std::iter::once(&line_up.active).chain(on_trial.filter(|model| **model != line_up.active)) {
+                let Some(reason) = models.is_slow(model, bound) else { continue };
+                metrics::counter!("geophone_models_rollbacks_total", "cause" => "automatic").increment(1);
+                tracing::warn!("model {}@{} goes: {reason}", model.name, model.version);
+                let step = ModelStep::Rollback { model: model.clone(), reason };
+                // Where there is no room, the next second comes here again.
+                submitter.submit_unwatched(RecordBody::Model(step));
+            }
+        }
     }
 
     /// Tells of incidents, read off the view.
@@ -230,7 +262,7 @@ impl Site {
     }
 
     /// Page and API.
-    pub fn show(&self, door: Door, addresses: Addresses, card: &ModelCard) -> tokio::task::JoinHandle<()> {
+    pub fn show(&self, door: Door, addresses: Addresses, stacks: &Stacks) -> tokio::task::JoinHandle<()> {
         let prometheus = telemetry::recorder();
         let (store, access) = (self.store.clone(), self.access.clone());
         let rooms = Rooms {
@@ -239,12 +271,15 @@ impl Site {
                 Ok(Answer { columns: rows.columns, rows: rows.rows })
             }),
             stacks: Some(Shelf::below(&self.config.data_dir)),
+            archive: stacks.archive.clone(),
+            profiler_note: stacks.note.clone(),
             pulse: self.pulse.clone(),
             board: self.board.clone(),
-            models: vec![models::shown(card, "active")],
+            models: self.models.clone(),
+            canary_percent: self.config.models.canary_percent,
             metrics: Arc::new(move || telemetry::render(prometheus, &access)),
             access: self.access.clone(),
-            facts: self.facts(addresses, card),
+            facts: self.facts(addresses),
             allowed_hosts: self.config.api.allowed_hosts.clone(),
             ..Rooms::new(self.view.clone(), self.submitter.clone(), self.stopped.clone())
         };
@@ -252,12 +287,11 @@ impl Site {
     }
 
     /// What does not change while the service runs, for `/api/v1/status`.
-    fn facts(&self, addresses: Addresses, card: &ModelCard) -> serde_json::Value {
+    fn facts(&self, addresses: Addresses) -> serde_json::Value {
         let runtime = geophone_models::runtime();
         serde_json::json!({
             "started_at": self.clock.now(),
             "alerts_per_week": self.config.detection.alerts_per_week,
-            "model": {"name": card.name, "version": card.version, "sha256": card.sha256},
             "runtime": runtime.name,
             "runtime_note": runtime.note,
             "durability": self.config.log.durability,
@@ -268,12 +302,6 @@ impl Site {
             },
         })
     }
-}
-
-/// Makes the model that scores.
-pub(super) fn model_maker(config: &Config) -> MakeModel {
-    let (wanted, data_dir) = (config.model.clone(), config.data_dir.clone());
-    Arc::new(move || models::load(&wanted, &data_dir))
 }
 
 /// `alerts.external_url`, or our own address.

@@ -3,10 +3,14 @@
 //! State = fold(log): after a panic the brain is made again from its newest snapshot and the log. A record
 //! that panics twice is left out, kept aside for us to look at, and counted.
 
-use super::{dispatcher::Work, pulse::Pulse};
+use super::{dispatcher::Work, pulse::Pulse, submit::Submitter};
 use crate::error::ServiceError;
 use geophone_engine::{Brain, Settings};
-use geophone_proto::{Record, RecordBody, Seq, seam::Clock, seam::Model};
+use geophone_proto::{
+    Effect, Record, RecordBody, Seq, UnixNanos,
+    model::{LineUp, ModelRef, ModelStep},
+    seam::{Clock, Model},
+};
 use geophone_store::{Log, LogReader};
 use std::{
     collections::BTreeSet,
@@ -25,8 +29,21 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// A snapshot is taken this often, if anything was learnt.
 const SNAPSHOT_NS: u64 = 60_000_000_000;
 
-/// Makes the model that scores; again after a panic.
-pub type MakeModel = Arc<dyn Fn() -> Result<Box<dyn Model>, ServiceError> + Send + Sync>;
+/// Gives a model to score with, by name, version and hash; again after a panic.
+pub type TakeModel = Arc<dyn Fn(&ModelRef) -> Result<Box<dyn Model>, ServiceError> + Send + Sync>;
+
+/// Which models there are, as far as this thread needs them.
+#[derive(Clone)]
+pub struct Models {
+    /// Gives them.
+    pub take: TakeModel,
+    /// The one that the configuration names.
+    pub start: ModelRef,
+    /// Where a rollback leads when there was none before.
+    pub refuge: ModelRef,
+    /// Who scored when that was last written outside of log and snapshot.
+    pub kept: Option<LineUp>,
+}
 
 /// A brain as bytes, and the position after the last record in it.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +60,10 @@ pub struct Thinker {
     pub log: Arc<Log>,
     /// What the brain is told before it starts.
     pub settings: Settings,
-    /// Makes the model.
-    pub model: MakeModel,
+    /// Models.
+    pub models: Models,
+    /// For the record that another model is named now.
+    pub submitter: Submitter,
     /// Where effects go; waits while the dispatcher is busy.
     pub work: SyncSender<Work>,
     /// New settings, taken over between two records.
@@ -69,13 +88,14 @@ struct Stand {
     saved_at: u64,
     panicked: BTreeSet<Seq>,
     skipped: BTreeSet<Seq>,
+    has_told_caught_up: bool,
 }
 
 impl Thinker {
     /// Makes a brain from a memory; one that cannot be read gives an empty brain.
     pub fn remember(&self, memory: &Memory) -> Result<Brain, ServiceError> {
         if !memory.bytes.is_empty() {
-            match Brain::restore(self.settings.clone(), (self.model)()?, &memory.bytes) {
+            match self.restore(&memory.bytes) {
                 Ok(brain) => return Ok(brain),
                 Err(error) => {
                     metrics::counter!("geophone_brain_snapshots_refused_total").increment(1);
@@ -83,17 +103,46 @@ impl Thinker {
                 }
             }
         }
-        Ok(Brain::new(self.settings.clone(), (self.model)()?))
+        // The log no longer tells who scored before it begins.
+        let kept = (memory.next > Seq(1)).then(|| self.models.kept.clone()).flatten();
+        let kept = kept.and_then(|line_up| Some((self.take(&line_up.active)?, line_up)));
+        let mut brain = match kept {
+            Some((model, line_up)) => Brain::with_line_up(self.settings.clone(), model, line_up),
+            None => Brain::new(self.settings.clone(), self.start_model()?),
+        };
+        brain.set_refuge(self.models.refuge.clone());
+        Ok(brain)
+    }
+
+    fn restore(&self, bytes: &[u8]) -> Result<Brain, ServiceError> {
+        let restored = Brain::restore(self.settings.clone(), self.start_model()?, bytes);
+        let mut brain = restored.map_err(|error| ServiceError::room(error.class(), error))?;
+        brain.set_refuge(self.models.refuge.clone());
+        for wanted in brain.missing() {
+            self.take(&wanted).into_iter().for_each(|model| brain.offer(model));
+        }
+        Ok(brain)
+    }
+
+    fn start_model(&self) -> Result<Box<dyn Model>, ServiceError> {
+        (self.models.take)(&self.models.start)
+    }
+
+    fn take(&self, model: &ModelRef) -> Option<Box<dyn Model>> {
+        let taken = (self.models.take)(model);
+        taken.inspect_err(|error| tracing::error!("model {}@{} does not score: {error}", model.name, model.version)).ok()
     }
 
     /// Steps until stopped and the log is read to its end; then leaves a last snapshot.
     pub fn run(mut self, memory: Memory) -> Result<(), ServiceError> {
         let brain = self.remember(&memory)?;
+        self.hand_on(self.clock.now(), vec![Effect::LineUp(Box::new(brain.line_up()))])?;
         let reader = self.log.reader(memory.next);
         let saved_at = self.clock.now().0;
-        let mut stand = Stand { brain, reader, memory, saved_at, panicked: BTreeSet::new(), skipped: BTreeSet::new() };
+        let mut stand =
+            Stand { brain, reader, memory, saved_at, panicked: BTreeSet::new(), skipped: BTreeSet::new(), has_told_caught_up: false };
         self.pulse.set_brain(true);
-        self.note_position(&stand);
+        self.note_position(&mut stand);
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_over_settings(&mut stand);
@@ -106,7 +155,7 @@ impl Thinker {
                     tracing::error!("a part of the log cannot be read and is left out: {error}");
                 }
             }
-            self.note_position(&stand);
+            self.note_position(&mut stand);
             if self.clock.now().0.saturating_sub(stand.saved_at) >= SNAPSHOT_NS {
                 self.save(&mut stand)?;
             }
@@ -114,13 +163,18 @@ impl Thinker {
         self.save(&mut stand)
     }
 
-    fn note_position(&self, stand: &Stand) {
+    fn note_position(&self, stand: &mut Stand) {
         let next = stand.reader.position();
         self.pulse.stepped(next, self.clock.now().0);
-        if next >= self.caught_up_at && !self.pulse.is_caught_up() {
-            // After everything that was in the log, so that the dispatcher has seen it all.
-            if self.work.send(Work::CaughtUp).is_ok() {
-                self.pulse.set_caught_up(true);
+        if next >= self.caught_up_at && !std::mem::replace(&mut stand.has_told_caught_up, true) {
+            // After everything that was in the log: whoever dispatches says when he has seen it all. A dispatcher
+            // that is gone ends this thread with the next effects.
+            drop(self.work.send(Work::CaughtUp));
+            if stand.brain.line_up().start != self.models.start {
+                let step = ModelStep::Start { model: self.models.start.clone() };
+                if !self.submitter.submit_unwatched(RecordBody::Model(step)) {
+                    tracing::error!("`models.active` was changed, but could not be noted: restart");
+                }
             }
         }
         metrics::gauge!("geophone_brain_behind_records").set(self.pulse.behind() as f64);
@@ -130,14 +184,20 @@ impl Thinker {
         if stand.skipped.contains(&seq) {
             return Ok(());
         }
+        if let RecordBody::Model(step) = &record.body
+            && let Some(wanted) = stand.brain.wanted_by(step)
+        {
+            self.take(&wanted).into_iter().for_each(|model| stand.brain.offer(model));
+        }
         let brain = &mut stand.brain;
         match catch_unwind(AssertUnwindSafe(|| brain.step(seq, record))) {
-            Ok(effects) => {
-                let work = Work::Effects(record.at, effects);
-                self.work.send(work).map_err(|_| ServiceError::Stopped("dispatcher"))
-            }
+            Ok(effects) => self.hand_on(record.at, effects),
             Err(_) => self.recover(stand, seq, record),
         }
+    }
+
+    fn hand_on(&self, at: UnixNanos, effects: Vec<Effect>) -> Result<(), ServiceError> {
+        self.work.send(Work::Effects(at, effects)).map_err(|_| ServiceError::Stopped("dispatcher"))
     }
 
     /// The state after a panic cannot be trusted: back to the last snapshot, and on from there.
@@ -171,16 +231,16 @@ impl Thinker {
 
     fn take_over_settings(&mut self, stand: &mut Stand) {
         let Some(settings) = self.reloads.try_iter().last() else { return };
-        let restored = (self.model)().map_err(|error| error.to_string());
-        let restored =
-            restored.and_then(|model| Brain::restore(settings.clone(), model, &stand.brain.snapshot()).map_err(|error| error.to_string()));
-        match restored {
+        let before = std::mem::replace(&mut self.settings, settings);
+        match self.restore(&stand.brain.snapshot()) {
             Ok(brain) => {
                 stand.brain = brain;
-                self.settings = settings;
                 tracing::info!("the brain has taken over the new settings");
             }
-            Err(error) => tracing::error!("the brain keeps its settings: {error}"),
+            Err(error) => {
+                self.settings = before;
+                tracing::error!("the brain keeps its settings: {error}");
+            }
         }
     }
 

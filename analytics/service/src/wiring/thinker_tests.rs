@@ -4,7 +4,8 @@ use super::{
     SystemClock,
     dispatcher::Work,
     pulse::Pulse,
-    thinker::{MakeModel, Memory, Thinker},
+    submit::Submitter,
+    thinker::{Memory, Models, TakeModel, Thinker},
 };
 use geophone_client::shop::{Schedule, Shop};
 use geophone_engine::{Settings, feature_schema};
@@ -44,9 +45,9 @@ impl Model for Tripping {
     }
 }
 
-fn tripping_at(frame: i64) -> MakeModel {
+fn tripping_at(frame: i64) -> TakeModel {
     let fuse = Arc::new(AtomicI64::new(frame));
-    Arc::new(move || Ok(Box::new(Tripping { inner: Baseline::max_abs_z(&feature_schema()), fuse: fuse.clone() })))
+    Arc::new(move |_| Ok(Box::new(Tripping { inner: Baseline::max_abs_z(&feature_schema()), fuse: fuse.clone() })))
 }
 
 /// A log in memory with some minutes of a quiet shop.
@@ -71,14 +72,16 @@ struct Thought {
 }
 
 /// Reads the whole log with this model.
-fn think(log: &Arc<Log>, model: MakeModel) -> Thought {
+fn think(log: &Arc<Log>, take: TakeModel) -> Thought {
     let (work, effects) = sync_channel(16);
     let (_reloads, new_settings) = sync_channel(1);
     let pulse = Arc::new(Pulse::default());
+    let start = Baseline::max_abs_z(&feature_schema()).card().model_ref();
     let thinker = Thinker {
         log: log.clone(),
         settings: Settings::default(),
-        model,
+        models: Models { take, start: start.clone(), refuge: start, kept: None },
+        submitter: Submitter::new(1).0,
         work,
         reloads: new_settings,
         pulse: pulse.clone(),

@@ -8,6 +8,7 @@
 //! | `dispatcher` | effects | the thinker has ended |
 //! | `actor` | actions | the dispatcher has ended |
 //! | `stacks` | stacks of flagged spans | the dispatcher has ended |
+//! | `recorder` | the kernel's events into the ring | told to stop |
 //! | `sealer` | Parquet, retention | told to stop |
 
 use crate::error::ServiceError;

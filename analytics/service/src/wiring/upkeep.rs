@@ -1,7 +1,7 @@
 //! Small work that comes back: ticks, sealing, stacks.
 
 use super::{pulse::Pulse, submit::Submitter};
-use crate::stacks::Shelf;
+use crate::stacks::{Shelf, Side};
 use geophone_proto::{
     RecordBody,
     seam::{Clock, StackSource},
@@ -77,13 +77,22 @@ fn wait(stop: &AtomicBool, most: Duration) {
 /// Answers questions for stacks one after the other; each answer goes through the log.
 pub fn answer_stacks(mut requests: mpsc::Receiver<StackRequest>, mut source: Box<dyn StackSource>, submitter: &Submitter, shelf: &Shelf) {
     while let Some(request) = requests.blocking_recv() {
+        metrics::counter!("geophone_stack_requests_total").increment(1);
         let answer = source.stacks(&request).unwrap_or_else(|error| {
             metrics::counter!("geophone_stack_requests_failed_total").increment(1);
-            StackAnswer { anomaly_id: request.anomaly_id.clone(), stacks: None, folded_text: String::new(), note: error.message }
+            StackAnswer {
+                anomaly_id: request.anomaly_id.clone(),
+                stacks: None,
+                folded_text: String::new(),
+                baseline_text: String::new(),
+                note: error.message,
+            }
         });
         // Kept before it is told of, so that the links of the answer lead somewhere.
         if answer.stacks.is_some()
-            && let Err(error) = shelf.keep(&answer.anomaly_id, &answer.folded_text)
+            && let Err(error) = shelf
+                .keep(&answer.anomaly_id, Side::Flagged, &answer.folded_text)
+                .and_then(|()| shelf.keep(&answer.anomaly_id, Side::Normal, &answer.baseline_text))
         {
             metrics::counter!("geophone_stack_texts_lost_total").increment(1);
             tracing::error!("{error}");

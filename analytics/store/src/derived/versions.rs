@@ -96,7 +96,13 @@ impl Versions {
                 }
                 Entry::Action(Arc::new((**action).clone()), now)
             }
-            Effect::Window(_) | Effect::Settled(_) | Effect::Perform(_) | Effect::WantStacks(_) | Effect::Count { .. } => {
+            Effect::Window(_)
+            | Effect::Settled(_)
+            | Effect::Perform(_)
+            | Effect::WantStacks(_)
+            | Effect::LineUp(_)
+            | Effect::WantRollback { .. }
+            | Effect::Count { .. } => {
                 return Ok(false);
             }
         };

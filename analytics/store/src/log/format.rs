@@ -19,7 +19,7 @@
 //! | crc32 | 4 | (IEEE) of the length's 4 bytes and everything after the crc |
 //! | seq | 8 | position |
 //! | at | 8 | when it was appended, nanoseconds since 1970 |
-//! | kind | 1 | 1 traces, 2 metrics, 3 logs, 4 profiles, 16 tick, 17 decision, 18 outcome, 19 model swapped, 20 stacks |
+//! | kind | 1 | 1 traces, 2 metrics, 3 logs, 4 profiles, 16 tick, 17 decision, 18 outcome, 19 step of a model, 20 stacks |
 //! | transport | 1 | 0 none, 1 gRPC, 2 HTTP, 3 file |
 //! | encoding | 1 | 0 plain |
 //! | zero | 1 | |
@@ -112,7 +112,7 @@ pub(crate) fn payload_of(record: &Record) -> Result<Payload, String> {
         RecordBody::Tick => Ok(Payload { kind: 16, transport: 0, tenant: Tenant("".into()), bytes: Bytes::new() }),
         RecordBody::Decided(decision) => json(17, serde_json::to_vec(decision)),
         RecordBody::Outcome(outcome) => json(18, serde_json::to_vec(outcome)),
-        RecordBody::ModelSwapped(model) => json(19, serde_json::to_vec(model)),
+        RecordBody::Model(step) => json(19, serde_json::to_vec(step)),
         RecordBody::Stacks(answer) => json(20, serde_json::to_vec(answer)),
     }
 }
@@ -204,7 +204,7 @@ pub(crate) fn decode_frame(frame: &Bytes) -> Result<Record, String> {
         16 => RecordBody::Tick,
         17 => RecordBody::Decided(serde_json::from_slice(&payload).map_err(text)?),
         18 => RecordBody::Outcome(serde_json::from_slice(&payload).map_err(text)?),
-        19 => RecordBody::ModelSwapped(serde_json::from_slice(&payload).map_err(text)?),
+        19 => RecordBody::Model(serde_json::from_slice(&payload).map_err(text)?),
         20 => RecordBody::Stacks(Box::new(serde_json::from_slice(&payload).map_err(text)?)),
         other => return Err(format!("kind {other} is unknown: it was written by a newer geophone")),
     };

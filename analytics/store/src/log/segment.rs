@@ -211,6 +211,6 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
             fixed + export.wire.len() + columns
         }
         RecordBody::Stacks(answer) => fixed + answer.folded_text.len(),
-        RecordBody::Tick | RecordBody::Decided(_) | RecordBody::Outcome(_) | RecordBody::ModelSwapped(_) => fixed,
+        RecordBody::Tick | RecordBody::Decided(_) | RecordBody::Outcome(_) | RecordBody::Model(_) => fixed,
     }
 }

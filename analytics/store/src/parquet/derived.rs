@@ -3,7 +3,13 @@
 
 use super::Type;
 use geophone_proto::{
-    Series, UnixNanos, action::Action, anomaly::Anomaly, effect::ScoredWindow, feature::FeatureSchema, incident::Incident,
+    Series, UnixNanos,
+    action::Action,
+    anomaly::Anomaly,
+    effect::ScoredWindow,
+    feature::FeatureSchema,
+    incident::Incident,
+    model::{ModelRef, Role},
 };
 use polars::prelude::{
     Column, DataFrame, Float32Chunked, Float64Chunked, Int64Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
@@ -64,6 +70,8 @@ const ANOMALIES: &[(&str, Type)] = &[
     ("score", Type::Float),
     ("evidence_count", Type::Int),
     ("maturity", Type::Text),
+    ("raw", Type::Float),
+    ("raw_baseline", Type::Float),
     ("contributions", Type::Text),
     ("model", Type::Text),
     ("version", Type::Text),
@@ -136,10 +144,10 @@ impl Derived {
     }
 
     /// Rows of `features`, `scores` or `bands`. A row without a score (its series learns) is none in
-    /// `scores`.
+    /// `scores`; one that other models scored unheard is several.
     pub(crate) fn window_frame(self, rows: &[FrameRow], features: &FeatureSchema) -> PolarsResult<DataFrame> {
-        let scored: Vec<&FrameRow> =
-            rows.iter().filter(|row| self != Self::Scores || at(&row.window.score, row.row).is_some_and(|score| !score.is_nan())).collect();
+        let said: Vec<Said<'_>> = if self == Self::Scores { rows.iter().flat_map(said).collect() } else { Vec::new() };
+        let scored: Vec<&FrameRow> = if self == Self::Scores { said.iter().map(|said| said.of).collect() } else { rows.iter().collect() };
         let text = |name: &str, get: &dyn Fn(&FrameRow) -> String| {
             StringChunked::from_iter_values(name.into(), scored.iter().map(|row| get(row))).into_series().into_column()
         };
@@ -168,11 +176,11 @@ impl Derived {
                 }
             }
             Self::Scores => columns.extend([
-                single("raw", &|row| at(&row.window.raw, row.row)),
-                single("score", &|row| at(&row.window.score, row.row)),
-                text("model", &|row| row.window.model.name.clone()),
-                text("version", &|row| row.window.model.version.clone()),
-                text("role", &|_| "active".to_owned()),
+                singles("raw", said.iter().map(|said| said.raw)),
+                singles("score", said.iter().map(|said| said.score)),
+                texts("model", said.iter().map(|said| &*said.model.name)),
+                texts("version", said.iter().map(|said| &*said.model.version)),
+                texts("role", said.iter().map(|said| said.role.as_str())),
             ]),
             Self::Bands | Self::Anomalies | Self::Incidents | Self::Actions => columns.extend([
                 int("window_ns", &|row| row.window.window_ns),
@@ -186,6 +194,36 @@ impl Derived {
         }
         DataFrame::new(scored.len(), columns)
     }
+}
+
+/// What one model said of one series in one window.
+struct Said<'a> {
+    of: &'a FrameRow,
+    model: &'a ModelRef,
+    role: Role,
+    raw: f32,
+    score: f32,
+}
+
+/// Everything said of a row: first who speaks, if anybody does, then shadows.
+fn said(of: &FrameRow) -> impl Iterator<Item = Said<'_>> {
+    let window = &*of.window;
+    let (model, role) = window.speaker(of.row);
+    let spoken = at(&window.score, of.row).filter(|score| !score.is_nan());
+    let spoken = spoken.map(|score| Said { of, model, role, raw: at(&window.raw, of.row).unwrap_or(f32::NAN), score });
+    let shadows = window.parts.iter().filter(|part| part.role == Role::Shadow).filter_map(move |part| {
+        let place = part.rows.binary_search(&u32::try_from(of.row).ok()?).ok()?;
+        Some(Said { of, model: &part.model, role: part.role, raw: at(&part.raw, place)?, score: at(&part.score, place)? })
+    });
+    spoken.into_iter().chain(shadows)
+}
+
+fn singles(name: &str, values: impl Iterator<Item = f32>) -> Column {
+    Float32Chunked::from_vec(name.into(), values.collect()).into_series().into_column()
+}
+
+fn texts<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Column {
+    StringChunked::from_iter_values(name.into(), values).into_series().into_column()
 }
 
 fn at<T: Copy>(values: &[T], row: usize) -> Option<T> {
@@ -260,6 +298,8 @@ pub(crate) fn anomaly_frame(anomalies: &[Arc<Anomaly>]) -> PolarsResult<DataFram
         .float("score", |it| Some(it.score.into()))
         .int("evidence_count", |it| Some(it.evidence_count))
         .text("maturity", |it| Some(word(&it.maturity)))
+        .float("raw", |it| it.raw)
+        .float("raw_baseline", |it| it.raw_baseline)
         .text("contributions", |it| json(&it.contributions))
         .text("model", |it| Some(it.model.name.clone()))
         .text("version", |it| Some(it.model.version.clone()))

@@ -1,10 +1,10 @@
 //! The check of a model folder in a child process, so that a model that crashes, hangs or swells takes
 //! nothing down but the child.
 
+use super::registry::refused;
 use crate::{error::ServiceError, wiring::plain};
 use geophone_engine::feature_schema;
-use geophone_models::{CheckReport, ModelError, check};
-use geophone_proto::Class;
+use geophone_models::{CheckReport, check};
 use std::{
     io::Read,
     os::unix::process::ExitStatusExt,
@@ -22,7 +22,7 @@ const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Checks in this process: what the child does. Bounds its own memory first.
 pub fn in_process(folder: &Path, memory_bytes: u64) -> Result<CheckReport, ServiceError> {
     check::limit_memory(memory_bytes).map_err(ServiceError::io("bound the memory of the check"))?;
-    geophone_models::check(folder, &feature_schema()).map_err(refused)
+    geophone_models::check(folder, &feature_schema()).map_err(|error| refused(check::within(error, memory_bytes)))
 }
 
 /// Checks in a child of this same program, bounded in memory and time.
@@ -61,10 +61,6 @@ fn verdict(status: ExitStatus, printed: &str, complaint: &str, memory_bytes: u64
         Some(sentence) if status.code() == Some(1) => Err(ServiceError::Negative(sentence.to_owned())),
         _ => Err(refused(check::ending(status.signal(), complaint, memory_bytes))),
     }
-}
-
-fn refused(error: ModelError) -> ServiceError {
-    ServiceError::Room { class: Class::Reject, message: error.to_string() }
 }
 
 fn end(child: &mut Child) {

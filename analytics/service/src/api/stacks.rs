@@ -1,0 +1,130 @@
+//! Stacks: of an anomaly's flagged spans, and of any process from the recorder's last minutes.
+
+use super::{params::Params, refusal::Refusal, rooms::Rooms};
+use crate::stacks::{Side, frame_of, packed};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use geophone_profiler_ebpf::{ProfilerError, Sample, Subject, attach::folded as fold, output};
+use geophone_proto::{Class, UnixNanos};
+use prost::Message as _;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+type Ctx = State<Arc<Rooms>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+fn answer(kind: &'static str, body: impl IntoResponse) -> Response {
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn refusal(error: &ProfilerError) -> Refusal {
+    let status = if error.class() == Class::Reject { StatusCode::NOT_FOUND } else { StatusCode::SERVICE_UNAVAILABLE };
+    Refusal::new(status, error.to_string())
+}
+
+fn file(name: &str, body: Vec<u8>) -> Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    ([(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, disposition)], body).into_response()
+}
+
+/// Folded lines `process;[state];outer;...;inner NANOSECONDS`; `of=normal` are the baseline's, scaled.
+pub async fn folded(State(rooms): Ctx, Path(id): Path<String>, params: Params) -> Result<Response, Refusal> {
+    let params = params.only(&["of"])?;
+    let side = |text: &str| match text {
+        "flagged" => Some(Side::Flagged),
+        "normal" => Some(Side::Normal),
+        _ => None,
+    };
+    let side = params.parsed("of", "flagged or normal", side)?.unwrap_or(Side::Flagged);
+    Ok(answer(TEXT, text(&rooms, &id, side).await?))
+}
+
+/// The same as a gzipped pprof profile.
+pub async fn pprof(State(rooms): Ctx, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let text = text(&rooms, &id, Side::Flagged).await?;
+    Ok(file(&format!("{id}.pb.gz"), packed(&text)))
+}
+
+/// A flame graph; by default the difference against normal spans.
+pub async fn flamegraph(State(rooms): Ctx, Path(id): Path<String>, params: Params) -> Result<Response, Refusal> {
+    let params = params.only(&["state", "difference"])?;
+    let state = params.parsed("state", "on_cpu, blocked or waiting", |word| frame_of(word).map(str::to_owned))?;
+    let is_difference = params.parsed("difference", "true or false", |text| text.parse::<bool>().ok())?.unwrap_or(true);
+    let of_state = |text: String| match &state {
+        Some(frame) => text.lines().filter(|line| line.split(';').nth(1) == Some(frame.as_str())).map(|line| format!("{line}\n")).collect(),
+        None => text,
+    };
+    let flagged = of_state(text(&rooms, &id, Side::Flagged).await?);
+    let normal = of_state(text(&rooms, &id, Side::Normal).await.unwrap_or_default());
+    let title = format!("anomaly {id}");
+    let drawn = if is_difference { output::difference(&title, &normal, &flagged) } else { output::flame_graph(&title, &flagged) };
+    Ok(answer(SVG, drawn.map_err(|error| refusal(&error))?))
+}
+
+async fn text(rooms: &Rooms, id: &str, side: Side) -> Result<String, Refusal> {
+    rooms.view.anomaly(id).ok_or_else(|| Refusal::missing("anomaly", id))?;
+    let (shelf, name) = (rooms.stacks.clone(), id.to_owned());
+    let read = tokio::task::spawn_blocking(move || shelf?.read(&name, side)).await;
+    read.ok().flatten().ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("anomaly `{id}` has no stacks")))
+}
+
+/// What the recorder has seen of a process or service, up to minutes back.
+pub async fn profile(State(rooms): Ctx, params: Params) -> Result<Response, Refusal> {
+    let params = params.only(&["pid", "service", "from", "to", "state", "output"])?;
+    let pid = params.parsed("pid", "the number of a process", |text| text.parse().ok())?;
+    let subject = match (pid, params.text("service")) {
+        (Some(pid), None) => Subject::Process(pid),
+        (None, Some(service)) => Subject::Service(service.to_owned()),
+        (None, None) => Subject::Everybody,
+        (Some(_), Some(_)) => return Err(Refusal::bad("give `pid` or `service`, not both".to_owned())),
+    };
+    let (from, to) = (params.time("from")?.unwrap_or_default(), params.time("to")?.unwrap_or(UnixNanos(u64::MAX)));
+    let state = params.parsed("state", "on_cpu, blocked or waiting", |word| frame_of(word).map(|_| word.to_owned()))?;
+    let wanted = params.text("output").unwrap_or("folded").to_owned();
+    if !["folded", "pprof", "svg", "otlp"].contains(&&*wanted) {
+        return Err(Refusal::bad(format!("parameter `output` is `{wanted}`: must be folded, pprof, svg or otlp")));
+    }
+    let archive = rooms.archive.clone().ok_or_else(|| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, rooms.profiler_note.clone()))?;
+    let found = tokio::task::spawn_blocking(move || archive.samples(&subject, from, to)).await;
+    let mut samples = found
+        .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the recorder did not answer".to_owned()))?
+        .map_err(|error| refusal(&error))?;
+    samples.retain(|sample| state.as_ref().is_none_or(|word| json!(sample.state) == json!(word)));
+    as_wanted(&samples, &wanted)
+}
+
+fn as_wanted(samples: &[Sample], wanted: &str) -> Result<Response, Refusal> {
+    match wanted {
+        "pprof" => Ok(file("profile.pb.gz", packed(&fold(samples)))),
+        "svg" => Ok(answer(SVG, output::flame_graph("the last minutes", &fold(samples)).map_err(|error| refusal(&error))?)),
+        "otlp" => Ok(answer("application/x-protobuf", output::otlp(samples, 0).encode_to_vec())),
+        _ => Ok(answer(TEXT, fold(samples))),
+    }
+}
+
+/// Whether the recorder runs, and whom it knows.
+pub async fn profiler(State(rooms): Ctx) -> Json<Value> {
+    let Some(archive) = &rooms.archive else { return Json(json!({"running": false, "note": rooms.profiler_note, "processes": []})) };
+    let (samples, span_ns) = archive.extent();
+    let of_services = |facts: &geophone_profiler_ebpf::Facts| !facts.identity.service.is_empty() || facts.has_context;
+    let processes: Vec<Value> = archive
+        .processes()
+        .into_iter()
+        .filter(of_services)
+        .map(|facts| {
+            json!({
+                "pid": facts.pid, "name": facts.name, "service": facts.identity.service, "instance": facts.identity.instance,
+                "thread_context": facts.has_context, "frame_pointers": !facts.needs_snapshot,
+            })
+        })
+        .collect();
+    Json(json!({
+        "running": true, "note": "", "samples": samples, "seconds": span_ns / 1_000_000_000, "bytes": archive.bytes(), "processes": processes,
+    }))
+}

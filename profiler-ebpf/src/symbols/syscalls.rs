@@ -1,0 +1,65 @@
+//! Names of the system calls that threads sleep in. The kernel's stack is gone when the sleeper's stack is
+//! taken, so the call's name stands for it.
+
+/// Numbers of x86-64.
+const NAMES: &[(u64, &str)] = &[
+    (0, "read"),
+    (1, "write"),
+    (3, "close"),
+    (7, "poll"),
+    (16, "ioctl"),
+    (17, "pread64"),
+    (18, "pwrite64"),
+    (19, "readv"),
+    (20, "writev"),
+    (23, "select"),
+    (24, "sched_yield"),
+    (26, "msync"),
+    (34, "pause"),
+    (35, "nanosleep"),
+    (40, "sendfile"),
+    (42, "connect"),
+    (43, "accept"),
+    (44, "sendto"),
+    (45, "recvfrom"),
+    (46, "sendmsg"),
+    (47, "recvmsg"),
+    (56, "clone"),
+    (57, "fork"),
+    (58, "vfork"),
+    (59, "execve"),
+    (61, "wait4"),
+    (72, "fcntl"),
+    (73, "flock"),
+    (74, "fsync"),
+    (75, "fdatasync"),
+    (82, "rename"),
+    (87, "unlink"),
+    (128, "rt_sigtimedwait"),
+    (162, "sync"),
+    (202, "futex"),
+    (208, "io_getevents"),
+    (230, "clock_nanosleep"),
+    (232, "epoll_wait"),
+    (247, "waitid"),
+    (257, "openat"),
+    (262, "newfstatat"),
+    (270, "pselect6"),
+    (271, "ppoll"),
+    (281, "epoll_pwait"),
+    (285, "fallocate"),
+    (288, "accept4"),
+    (299, "recvmmsg"),
+    (307, "sendmmsg"),
+    (426, "io_uring_enter"),
+    (435, "clone3"),
+    (441, "epoll_pwait2"),
+];
+
+/// `sys_futex`, or its number.
+pub fn name(number: u64) -> String {
+    match NAMES.iter().find(|(known, _)| *known == number) {
+        Some((_, name)) => format!("sys_{name}"),
+        None => format!("sys_{number}"),
+    }
+}

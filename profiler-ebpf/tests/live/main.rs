@@ -1,0 +1,302 @@
+//! The recorder against a real process and the real kernel. Needs root; without it the tests say so and
+//! pass, unless `GEOPHONE_REQUIRE_EBPF=1` says that it must work here.
+
+mod target;
+
+use geophone_profiler_ebpf::{Archive, ProfilerError, Recorder, Recording, Sample, Subject};
+use geophone_proto::{
+    SpanId, TraceId, UnixNanos,
+    stacks::{LinkClass, SpanPlace, StackRequest, ThreadState, WantedSpan},
+};
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// Tests here measure time on the CPU: one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The target of the tests, when it is one.
+#[test]
+fn target_process() {
+    if let Ok(kind) = std::env::var(target::KIND) {
+        target::run(&kind);
+    }
+}
+
+struct Watching {
+    archive: Arc<Archive>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watching {
+    /// Starts a recorder, or says why there is none.
+    fn start(frequency_hz: u64) -> Option<Self> {
+        let started = Recorder::start(Recording { frequency_hz, ..Recording::default() });
+        let (recorder, archive) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                let must = std::env::var("GEOPHONE_REQUIRE_EBPF").is_ok_and(|value| value == "1");
+                assert!(!must, "GEOPHONE_REQUIRE_EBPF=1, but {error}");
+                assert!(!matches!(error, ProfilerError::NotFound(_)), "{error}");
+                eprintln!("skipped: {error}");
+                return None;
+            }
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let sign = stop.clone();
+        let thread = Some(std::thread::spawn(move || recorder.run(&sign)));
+        Some(Self { archive, stop, thread })
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the recorder does not panic");
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+/// A line of the target's log.
+#[derive(Clone, Debug)]
+struct Logged {
+    span: WantedSpan,
+    tid: u32,
+    is_slow: bool,
+}
+
+struct Target {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Target {
+    fn start(kind: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("we run"));
+        command.args(["--exact", "target_process", "--nocapture", "--test-threads=1"]).env(target::KIND, kind);
+        command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("we can be started again");
+        let input = child.stdin.take();
+        Self { child, input }
+    }
+
+    /// Ends it after this many spans and gives its log.
+    fn log(mut self, spans: usize) -> Vec<Logged> {
+        let mut output = BufReader::new(self.child.stdout.take().expect("piped"));
+        let mut logged = Vec::new();
+        let mut line = String::new();
+        while logged.len() < spans {
+            line.clear();
+            assert!(output.read_line(&mut line).expect("text") > 0, "the target has ended early");
+            logged.extend(parse(&line));
+        }
+        drop(self.input.take());
+        let mut rest = String::new();
+        output.read_to_string(&mut rest).expect("text");
+        logged.extend(rest.lines().filter_map(parse));
+        self.child.wait().expect("it ends");
+        logged
+    }
+}
+
+fn parse(line: &str) -> Option<Logged> {
+    let parts: Vec<&str> = line.split_whitespace().collect();
+    let [trace, span, tid, start, end, is_slow] = parts[..] else { return None };
+    let time = |text: &str| text.parse().ok().map(UnixNanos);
+    let span = WantedSpan { trace_id: TraceId::from_hex(trace)?, span_id: SpanId::from_hex(span)?, start: time(start)?, end: time(end)? };
+    Some(Logged { span, tid: tid.parse().ok()?, is_slow: is_slow == "true" })
+}
+
+fn request(logged: &[Logged]) -> StackRequest {
+    let of = |slow: bool| logged.iter().filter(|one| one.is_slow == slow).map(|one| one.span.clone()).collect();
+    StackRequest {
+        anomaly_id: "an-1".into(),
+        service: "watched".into(),
+        instance: String::new(),
+        flagged: of(true),
+        baseline: of(false),
+        places: Vec::new(),
+    }
+}
+
+/// Time until the recorder knows the target: mappings and contexts come after the program has begun.
+fn settle() {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1_300) {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+fn lock() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+// Scenario: three threads on few cores work in spans and between them; everything is sampled fast.
+// Guarantees: a tagged sample bears the span that its thread ran at that time, without one exception; a
+// sample well within a span is tagged.
+#[test]
+fn tags_are_the_targets_own() {
+    let _turn = lock();
+    let Some(mut watching) = Watching::start(997) else { return };
+    let target = Target::start("mixed", &[]);
+    let pid = target.child.id();
+    settle();
+    let logged = target.log(250);
+    watching.stop();
+    let samples = watching.archive.samples(&Subject::Process(pid), UnixNanos(0), UnixNanos(u64::MAX)).expect("it ran");
+    let (mut right, mut wrong, mut missing) = (0, Vec::new(), 0);
+    let known_from = samples.iter().filter(|sample| sample.span_id.is_some()).map(|sample| sample.at).min().expect("some are tagged");
+    for sample in samples.iter().filter(|sample| sample.at >= known_from) {
+        let Some(span_id) = sample.span_id else {
+            let deep = |one: &&Logged| {
+                one.tid == sample.tid && one.span.start.plus(200_000) < sample.at && sample.at < one.span.end.minus(200_000)
+            };
+            missing += usize::from(sample.state == ThreadState::OnCpu && logged.iter().any(|one| deep(&one)));
+            continue;
+        };
+        // The end of the log may lack the span that was running.
+        let Some(one) = logged.iter().find(|one| one.span.span_id == span_id) else { continue };
+        let within = one.span.start.minus(100_000) <= sample.at && sample.at <= one.span.end.plus(100_000);
+        if one.tid == sample.tid && one.span.trace_id == sample.trace_id.expect("both or none") && within {
+            right += 1;
+        } else {
+            wrong.push((sample.clone(), one.clone()));
+        }
+    }
+    eprintln!("{right} samples with the right span, {} with a wrong one, {missing} untagged within a span", wrong.len());
+    assert!(right > 200, "{right}");
+    assert!(wrong.is_empty(), "{:?}", &wrong[..wrong.len().min(3)]);
+    assert!(missing * 200 <= right, "{missing} of {right} samples within a span lack its tag");
+}
+
+// Scenario: the same at the ordinary rate.
+// Guarantees: nearly every span of 10 ms and more has a stack, although the clock alone sees one in four.
+#[test]
+fn long_spans_have_stacks() {
+    let _turn = lock();
+    let Some(mut watching) = Watching::start(99) else { return };
+    let target = Target::start("mixed", &[]);
+    settle();
+    let from = UnixNanos(
+        u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()).expect("small"),
+    );
+    let logged = target.log(350);
+    watching.stop();
+    let long: Vec<Logged> =
+        logged.into_iter().filter(|one| one.span.start > from && one.span.end.since(one.span.start) >= 10_000_000).collect();
+    let all = StackRequest { flagged: long.iter().map(|one| one.span.clone()).collect(), baseline: Vec::new(), ..request(&[]) };
+    let stacks = watching.archive.answer(&all, UnixNanos(u64::MAX)).stacks.expect("they have stacks");
+    eprintln!("{} of {} spans of 10 ms and more have a stack", stacks.spans, stacks.spans_flagged);
+    assert_eq!(stacks.link, LinkClass::Span);
+    assert!(stacks.spans * 100 >= stacks.spans_flagged * 97, "{} of {}", stacks.spans, stacks.spans_flagged);
+}
+
+/// Runs a kind of fault and gives the answer for its slow spans.
+fn fault(kind: &str) -> Option<(geophone_proto::stacks::Stacks, String)> {
+    let mut watching = Watching::start(99)?;
+    let target = Target::start(kind, &[]);
+    settle();
+    let logged = target.log(150);
+    watching.stop();
+    let asked = Instant::now();
+    let answer = watching.archive.answer(&request(&logged), UnixNanos(u64::MAX));
+    eprintln!("{kind}: answered after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    Some((answer.stacks.expect("there are stacks"), answer.folded_text))
+}
+
+/// The first of the target's own functions in the table.
+fn first_of_ours(stacks: &geophone_proto::stacks::Stacks) -> (String, ThreadState) {
+    let ours = ["hot_burn", "hot_sleep", "hot_lock", "ordinary_work", "between_spans"];
+    let found = stacks.top.iter().find_map(|row| {
+        let name = ours.iter().find(|name| row.function.ends_with(**name))?;
+        Some(((*name).to_owned(), row.state))
+    });
+    found.unwrap_or_else(|| panic!("none of the target's functions among {:#?}", &stacks.top[..stacks.top.len().min(12)]))
+}
+
+// Scenario: every second span burns, sleeps, or waits for a lock, in a function of its own.
+// Guarantees: that function is what the slow spans have more of, in the right state, linked by span.
+#[test]
+fn the_hot_function_is_first() {
+    let _turn = lock();
+    for (kind, function, state) in
+        [("burn", "hot_burn", ThreadState::OnCpu), ("sleep", "hot_sleep", ThreadState::Blocked), ("lock", "hot_lock", ThreadState::Blocked)]
+    {
+        let Some((stacks, folded)) = fault(kind) else { return };
+        assert_eq!(stacks.link, LinkClass::Span, "{kind}");
+        assert_eq!(
+            first_of_ours(&stacks),
+            (function.to_owned(), state),
+            "{kind}: {:#?}\n{folded}",
+            &stacks.top[..stacks.top.len().min(12)]
+        );
+        assert!(stacks.top[0].file.ends_with(".rs") || !stacks.top[0].function.is_empty());
+        assert!(
+            folded.lines().all(|line| line.contains(";[on_cpu]") || line.contains(";[blocked]") || line.contains(";[waiting]")),
+            "{folded}"
+        );
+    }
+}
+
+// Scenario: a process that publishes nothing, known by its environment only.
+// Guarantees: the link says how little is known, and rises with what the spans' attributes say.
+#[test]
+fn without_thread_context_the_link_says_so() {
+    let _turn = lock();
+    let Some(mut watching) = Watching::start(99) else { return };
+    let target = Target::start("burn", &[(target::SILENT, "1"), ("OTEL_SERVICE_NAME", "watched")]);
+    let pid = target.child.id();
+    settle();
+    let logged = target.log(40);
+    watching.stop();
+    let link = |places: Vec<SpanPlace>| {
+        let answer = watching.archive.answer(&StackRequest { places, ..request(&logged) }, UnixNanos(u64::MAX));
+        answer.stacks.map(|stacks| stacks.link)
+    };
+    let places = |tid: bool| {
+        let place =
+            |one: &Logged| SpanPlace { span_id: one.span.span_id, pid, tid: if tid { one.tid } else { 0 }, instance: String::new() };
+        logged.iter().map(place).collect::<Vec<_>>()
+    };
+    assert_eq!(link(Vec::new()), Some(LinkClass::Service));
+    assert_eq!(link(places(false)), Some(LinkClass::Process));
+    assert_eq!(link(places(true)), Some(LinkClass::Thread));
+}
+
+// Scenario: a thousand processes that live for a moment, then a target that is started anew.
+// Guarantees: nothing is held for the dead but what the ring speaks of, and the new target is tagged.
+#[test]
+fn restarts_and_short_lives() {
+    let _turn = lock();
+    let Some(mut watching) = Watching::start(99) else { return };
+    for _ in 0..1_000 {
+        Command::new("true").status().expect("there is `true`");
+    }
+    let mut tagged = Vec::new();
+    for _ in 0..2 {
+        let target = Target::start("burn", &[]);
+        let pid = target.child.id();
+        settle();
+        target.log(20);
+        let samples = watching.archive.samples(&Subject::Process(pid), UnixNanos(0), UnixNanos(u64::MAX)).expect("it ran");
+        let is_ours = |sample: &&Sample| sample.span_id.is_some() && sample.stack.iter().any(|frame| frame.function.ends_with("hot_burn"));
+        tagged.push(samples.iter().filter(is_ours).count());
+    }
+    watching.stop();
+    assert!(tagged.iter().all(|count| *count > 0), "{tagged:?}");
+    assert!(watching.archive.processes().len() < 1_000);
+}
