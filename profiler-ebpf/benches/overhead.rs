@@ -1,7 +1,7 @@
 //! What recording costs whoever is recorded: `sudo -E cargo bench -p geophone-profiler-ebpf`. The same work
 //! with and without the recorder, in turns, so that what else the machine does falls on all alike.
 
-#![allow(clippy::print_stdout, reason = "a benchmark tells people")]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark tells people; what is recorded sleeps now and then")]
 
 use geophone_profiler_ebpf::{Recorder, Recording};
 use geophone_thread_context::{Ids, attach, publish_process};
@@ -40,7 +40,7 @@ fn work() -> f64 {
             state = black_box(state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1));
         }
         spans += 1;
-        if spans % 64 == 0 {
+        if spans.is_multiple_of(64) {
             thread::sleep(Duration::from_millis(2));
         }
     }

@@ -132,7 +132,7 @@ fn turn_for(recorder: &mut Recorder, length: Duration, is_over: &dyn Fn() -> boo
     let begun = Instant::now();
     recorder.turn();
     while begun.elapsed() < length && !is_over() {
-        thread::sleep(TURN.min(length));
+        thread::park_timeout(TURN.min(length));
         recorder.turn();
     }
     begun.elapsed()

@@ -111,7 +111,8 @@ impl Recorder {
     pub fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
             self.turn();
-            thread::sleep(DRAIN);
+            // The kernel wakes nobody for an event: whoever stops us may.
+            thread::park_timeout(DRAIN);
         }
         // What the kernel has seen by now is kept as well.
         self.turn();
@@ -160,7 +161,7 @@ impl Recorder {
     fn mark_bursting(&mut self, state: &mut State, pids: &[u32]) {
         for pid in state.table.pids() {
             let Some(process) = state.table.get_mut(pid) else { continue };
-            let flags = process.watch.flags & !watch::BURSTING | u32::from(pids.contains(&pid)) * watch::BURSTING;
+            let flags = (process.watch.flags & !watch::BURSTING) | (u32::from(pids.contains(&pid)) * watch::BURSTING);
             if flags != process.watch.flags {
                 process.watch.flags = flags;
                 self.programs.watch(pid, process.watch);

@@ -283,15 +283,15 @@ impl Mind {
         self.correlator.map_mut().learn_series(index, series);
     }
 
-    /// The series and samples of each row of a scored window, which has the closed window's rows or fewer, in order.
-    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<(SeriesIndex, f64)> {
+    /// The series of each row of a scored window, which has the closed window's rows or fewer, in order.
+    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<SeriesIndex> {
         let mut keys = window.features.keys.iter().peekable();
         let names = &self.names;
         let known = closed
             .rows
             .iter()
-            .map(|row| (row.series, row.stat.n))
-            .filter(|(index, _)| keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some());
+            .map(|row| row.series)
+            .filter(|index| keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some());
         known.collect()
     }
 

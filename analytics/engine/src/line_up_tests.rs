@@ -32,7 +32,7 @@ impl Model for Changed {
         for (row, score) in scores.iter_mut().enumerate() {
             *score = (self.change)(*score, row);
         }
-        if scores.iter().any(|score| *score == f32::MIN) {
+        if scores.contains(&f32::MIN) {
             return Err(SeamError { class: Class::Bug, message: "always".into() });
         }
         Ok(())

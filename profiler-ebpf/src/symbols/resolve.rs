@@ -38,17 +38,12 @@ struct Moved(Symbolizer);
 unsafe impl Send for Moved {}
 
 /// Names of frames.
+#[derive(Default)]
 pub struct Names {
     symbolizer: Option<Moved>,
     opened: HashSet<PathBuf>,
     known: HashMap<Key, Name>,
     perf_maps: HashMap<u32, PerfMap>,
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self { symbolizer: None, opened: HashSet::new(), known: HashMap::new(), perf_maps: HashMap::new() }
-    }
 }
 
 /// A symbol as people write it.

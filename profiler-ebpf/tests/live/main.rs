@@ -1,6 +1,8 @@
 //! The recorder against a real process and the real kernel. Needs root; without it the tests say so and
 //! pass, unless `GEOPHONE_REQUIRE_EBPF=1` says that it must work here.
 
+#![allow(clippy::disallowed_methods, reason = "the process that is watched sleeps on purpose and logs wall-clock times")]
+
 mod target;
 
 use geophone_profiler_ebpf::{Archive, ProfilerError, Recorder, Recording, Sample, Subject};

@@ -218,7 +218,7 @@ impl Day {
         let calm = self.calm_minutes();
         let own_from = start.min(case.inject_ns) / MINUTE_NS;
         let wanted = if rows.spans.is_empty() { 60 } else { (start - before) / MINUTE_NS + 1 };
-        let mut taken: Vec<u64> = calm.iter().copied().collect();
+        let mut taken: Vec<u64> = calm.to_vec();
         taken.sort_by_key(|minute| nearness(*minute, own_from));
         taken.truncate(usize::try_from(wanted).unwrap_or(0));
         for row in &self.gauges {

@@ -1,5 +1,7 @@
 //! The brain against the simulated shop, in one process: every fault found with its cause, nothing else.
 
+#![allow(clippy::print_stdout, reason = "how fast each fault was found is worth reading")]
+
 mod skew;
 
 use geophone_client::{

@@ -52,9 +52,9 @@ impl<'a> Scene<'a> {
     fn series_of(&self, service: ServiceId) -> impl Iterator<Item = (Place, &'a Series, Pulse)> + use<'a> {
         let scene = *self;
         let series: &'a [SeriesIndex] = &scene.scales.map.service(service).series;
-        series
-            .iter()
-            .filter_map(move |index| Some((scene.scales.map.place(*index)?, scene.names.get(*index as usize)?, scene.pulse(*index))))
+        series.iter().filter_map(move |index| {
+            Some((scene.scales.map.place(*index)?, scene.names.get(*index as usize)?, scene.scales.pulses.of(*index)))
+        })
     }
 
     /// Requests a second of each operation of a service, and of what it calls.
@@ -86,71 +86,47 @@ fn rise(pulse: &Pulse) -> f64 {
     if pulse.alive() { ramp(f64::from(pulse.deviation), SURE.0, SURE.1) } else { 0.0 }
 }
 
-/// Added time of each service itself and between caller and callee.
+/// Added time of each service itself and of each edge.
 ///
-/// A span's own time is its service's. The time between caller and callee is the callee's side (its
-/// network, its queue), but for what all calls of that caller have gained alike: that is the caller's.
+/// A client span's own time is the time between caller and callee where the callee has spans (the
+/// gap, which is the callee's side), and the callee's whole time where it has none (the caller's).
 pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
     let mut blames = Vec::new();
-    let mut gaps: BTreeMap<(ServiceId, ServiceId), Gap> = BTreeMap::new();
+    let mut waits: BTreeMap<ServiceId, (f64, Vec<Blame>)> = BTreeMap::new();
+    let mut gaps: BTreeMap<ServiceId, f64> = BTreeMap::new();
     for id in scope {
+        let (rates, edge_rates) = (scene.rates(*id), scene.edge_rates(*id));
         for (place, name, pulse) in scene.series_of(*id) {
-            if place.aspect != Aspect::Exclusive && (place.aspect != Aspect::EdgeGap || place.caller.is_none()) {
+            let rate = match (place.aspect, place.caller) {
+                (Aspect::Exclusive, _) => rates.get(&(name.name.as_str(), place.outgoing)).copied().unwrap_or(1.0),
+                (Aspect::EdgeGap, Some(caller)) => edge_rates.get(&(caller, name.name.as_str())).copied().unwrap_or(1.0),
+                _ => continue,
+            };
+            let sure = rise(&pulse);
+            let amount = sure * (pulse.actual - pulse.expected) * rate.max(1e-3);
+            if amount <= 0.0 {
                 continue;
             }
-            let (sure, rate) = (rise(&pulse), (pulse.count * 1e9 / scene.scales.window_ns as f64).max(1e-3));
-            let amount = (sure * (pulse.actual - pulse.expected) * rate).max(0.0);
-            if let (Some(caller), true) = (place.caller, pulse.is_fresh()) {
-                let gap = gaps.entry((caller, *id)).or_default();
-                (gap.amount, gap.rate) = (gap.amount + amount, gap.rate + rate);
+            let (operation, sentence) = (name.name.clone(), sentence(name, &pulse));
+            let blame = Blame { service: *id, operation, harm: Harm::Latency, amount, sure, sentence };
+            match place.caller {
+                Some(caller) => *gaps.entry(caller).or_default() += amount,
+                None if place.outgoing => {
+                    let entry = waits.entry(*id).or_default();
+                    entry.0 += amount;
+                    entry.1.push(blame);
+                    continue;
+                }
+                None => {}
             }
-            if amount > 0.0 {
-                let (operation, sentence) = (name.name.clone(), sentence(name, &pulse));
-                blames.push((place.caller, Blame { service: *id, operation, harm: Harm::Latency, amount, sure, sentence }));
-            }
+            blames.push(blame);
         }
     }
-    let mut shared = Vec::new();
-    for (caller, gained) in callers_own(&gaps) {
-        let mut taken =
-            Blame { service: caller, operation: String::new(), harm: Harm::Latency, amount: 0.0, sure: 0.0, sentence: String::new() };
-        let mut callees: BTreeSet<ServiceId> = BTreeSet::new();
-        for (_, blame) in blames.iter_mut().filter(|(of, blame)| *of == Some(caller) && blame.service != caller) {
-            let Some(gap) = gaps.get(&(caller, blame.service)).filter(|gap| gap.amount > 0.0) else { continue };
-            let part = (gained * gap.rate / gap.amount).min(1.0);
-            taken.amount += blame.amount * part;
-            taken.sure = taken.sure.max(blame.sure);
-            blame.amount *= 1.0 - part;
-            callees.insert(blame.service);
-        }
-        let names: Vec<&str> = callees.iter().map(|id| scene.scales.map.service(*id).name.as_str()).collect();
-        let more = phrase::value(SeriesKind::EdgeGap, gained);
-        taken.sentence = format!("each call it makes takes {more} longer than its callee does, whichever that is ({})", names.join(", "));
-        shared.push(taken);
+    for (id, (total, waiting)) in waits {
+        let left = (total - 1.2 * gaps.get(&id).copied().unwrap_or(0.0)).max(0.0) / total;
+        blames.extend(waiting.into_iter().map(|blame| Blame { amount: blame.amount * left, ..blame }).filter(|blame| blame.amount > 0.0));
     }
-    let mut blames: Vec<Blame> = blames.into_iter().map(|(_, blame)| blame).chain(shared).collect();
-    blames.retain(|blame| blame.amount > 0.0);
     if blames.is_empty() { from_durations(scene, scope) } else { blames }
-}
-
-/// Added seconds a second, and calls a second, between a caller and a callee.
-#[derive(Clone, Copy, Default)]
-struct Gap {
-    amount: f64,
-    rate: f64,
-}
-
-/// Seconds that the calls of a caller have gained whomever they go to: the lower median over callees.
-fn callers_own(gaps: &BTreeMap<(ServiceId, ServiceId), Gap>) -> BTreeMap<ServiceId, f64> {
-    let mut gained: BTreeMap<ServiceId, Vec<f64>> = BTreeMap::new();
-    for ((caller, _), gap) in gaps.iter().filter(|((caller, callee), _)| caller != callee) {
-        gained.entry(*caller).or_default().push(gap.amount / gap.rate);
-    }
-    let middle = |mut list: Vec<f64>| {
-        list.sort_by(f64::total_cmp);
-        if list.len() < 2 { 0.0 } else { list[(list.len() - 1) / 2] }
-    };
-    gained.into_iter().map(|(caller, list)| (caller, middle(list))).filter(|(_, gained)| *gained > 0.0).collect()
 }
 
 /// Without exclusive times: a service's added duration less that of its slowest callee.
@@ -295,46 +271,7 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let sentence = format!("gets {} of its expected requests ({actual}/s, expected {expected}/s); {why}", phrase::percent(ratio));
         blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sure: own.sure * ramp(could - ratio, 0.1, 0.4), sentence });
     }
-    let goes_on = |id: ServiceId| left(&id).is_some_and(|left| left > GOES_ON);
-    callers_silence(scene, scope, &goes_on, &mut blames);
     blames
-}
-
-/// A service whose own traffic is above this share of what it should be goes on.
-const GOES_ON: f64 = 0.7;
-
-/// Several services that one caller has stopped to call, while it is called itself as ever: it is the
-/// caller that gives up early, not all of them that are gone at once.
-fn callers_silence(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>, goes_on: &dyn Fn(ServiceId) -> bool, blames: &mut Vec<Blame>) {
-    let map = scene.scales.map;
-    let mut moved = Vec::new();
-    for caller in scope.iter().copied().filter(|caller| goes_on(*caller)) {
-        let calls_most = |callee: ServiceId| {
-            let (mut own, mut all) = (0.0, 0.0);
-            for (place, _, pulse) in scene.series_of(callee).filter(|(place, ..)| place.aspect == Aspect::EdgeRate) {
-                all += pulse.usual;
-                own += if place.caller == Some(caller) { pulse.usual } else { 0.0 };
-            }
-            own > 0.5 * all
-        };
-        let silent = |blame: &Blame| map.service(caller).callees.contains(&blame.service) && calls_most(blame.service);
-        let victims: Vec<&Blame> = blames.iter().filter(|blame| silent(blame)).collect();
-        if victims.len() < 2 {
-            continue;
-        }
-        let names: Vec<&str> = victims.iter().map(|blame| map.service(blame.service).name.as_str()).collect();
-        moved.push(Blame {
-            service: caller,
-            operation: String::new(),
-            harm: Harm::Loss,
-            amount: victims.iter().map(|blame| blame.amount).sum(),
-            sure: victims.iter().map(|blame| blame.sure).fold(0.0, f64::max),
-            sentence: format!("goes on itself, but calls {} much less", names.join(", ")),
-        });
-        let gone: BTreeSet<ServiceId> = victims.iter().map(|blame| blame.service).collect();
-        blames.retain(|blame| !gone.contains(&blame.service));
-    }
-    blames.extend(moved);
 }
 
 /// The operation that lost most.

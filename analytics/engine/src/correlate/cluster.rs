@@ -9,14 +9,13 @@ use super::{
     verdict,
     weight::{BUDGET, Scales},
 };
-use crate::window::SeriesIndex;
 use geophone_proto::{
     Series, Tenant, UnixNanos,
     anomaly::State,
     incident::{Incident, TimelineEvent},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Members that weigh at least this keep an incident open and date it.
 pub const CORE: f64 = 0.15;
@@ -24,10 +23,6 @@ pub const CORE: f64 = 0.15;
 const CALM_NS: u64 = 60_000_000_000;
 /// ... and after so long in any case.
 const SILENT_NS: u64 = 150_000_000_000;
-/// What opens so long after an incident may be of another fault: it must name the same cause to belong.
-const LATE_NS: u64 = 90_000_000_000;
-/// Suspects of an incident that another group's cause is compared with.
-const LIKELY: usize = 2;
 /// A confidence must move by this for a new version.
 const MOVED: f64 = 0.05;
 
@@ -48,8 +43,6 @@ pub struct Cluster {
     pub incident: Option<Incident>,
     /// Sum of looks at the suspects.
     looks: Looks,
-    /// What stood out before it opened, by series.
-    standing: BTreeMap<SeriesIndex, f64>,
     /// Most evidence there has been in one window: what is said is said of that.
     peak: f64,
     /// Changed since it was last shown.
@@ -67,7 +60,6 @@ impl Cluster {
             last_at: first.last_at,
             incident: None,
             looks: Looks::default(),
-            standing: BTreeMap::new(),
             peak: 0.0,
             dirty: false,
         }
@@ -81,30 +73,6 @@ impl Cluster {
     /// The first suspect's service.
     pub fn top_suspect(&self) -> Option<&str> {
         self.incident.as_ref()?.suspects.first().map(|suspect| suspect.service.as_str())
-    }
-
-    /// Whom a group that is about to open would name first; `None` if it is not about to.
-    pub fn would_name(&self, book: &Book, scales: Scales<'_>, names: &[Series]) -> Option<String> {
-        let members: Vec<&Live> = book.of_cluster(self.id).collect();
-        if self.incident.is_some() || scales.evidence(members.iter().copied()) < BUDGET {
-            return None;
-        }
-        let standing = scales.pulses.standing();
-        let scene = Scene { scales, names, since: self.since, standing: &standing };
-        let accounts = Looks::default().add(&scene, &members);
-        suspects::rank(&scene, &accounts, &members).into_iter().next().map(|suspect| suspect.service)
-    }
-
-    /// Whether an anomaly comes so late that it may be of another fault.
-    pub fn is_old_for(&self, live: &Live) -> bool {
-        let opened = self.incident.as_ref().filter(|_| self.is_open()).map(|incident| incident.opened_at);
-        opened.is_some_and(|opened| live.anomaly.opened_at.since(opened) > LATE_NS && live.anomaly.started_at > opened)
-    }
-
-    /// Whether the incident names this service among its likelier suspects.
-    pub fn suspects(&self, service: &str) -> bool {
-        let suspects = self.incident.iter().flat_map(|incident| incident.suspects.iter().take(LIKELY));
-        suspects.into_iter().any(|suspect| suspect.service == service)
     }
 
     /// Takes note of a member.
@@ -142,16 +110,13 @@ impl Cluster {
             let mut onsets: Vec<UnixNanos> = core().map(|(live, _)| live.anomaly.started_at).collect();
             onsets.sort_unstable();
             self.since = onsets.get((onsets.len().max(1) - 1) / 2).copied().unwrap_or(self.since);
-            self.standing = scales.pulses.standing();
         } else if !self.is_open() {
             return;
         }
-        let standing = std::mem::take(&mut self.standing);
-        let scene = Scene { scales, names, since: self.since, standing: &standing };
+        let scene = Scene { scales, names, since: self.since };
         if calm <= scales.window_ns {
             self.look(&scene, book, &members);
         }
-        self.standing = standing;
         if self.is_open() && (core().next().is_none() && calm >= CALM_NS || calm >= SILENT_NS) {
             self.close(scales.at);
         }

@@ -25,8 +25,8 @@ use std::collections::VecDeque;
 pub struct Sight<'a> {
     /// Scores and bands.
     pub window: &'a ScoredWindow,
-    /// The series of each row of `window`, and how many samples it has.
-    pub rows: &'a [(SeriesIndex, f64)],
+    /// The series of each row of `window`.
+    pub rows: &'a [SeriesIndex],
     /// What deserves attention.
     pub flags: &'a [Flag],
     /// Whether late rows changed a window that was closed before.
@@ -104,7 +104,6 @@ impl Correlator {
             self.book.close(series);
         }
         self.group(at, window_ns);
-        findings.incidents.extend(self.join_same_cause(at, window_ns, sight.names));
         let scales = Scales { map: &self.map, pulses: &self.pulses, at, window_ns };
         for cluster in &mut self.clusters {
             let before = cluster.incident.is_some();
@@ -198,28 +197,6 @@ impl Correlator {
         }
     }
 
-    /// A late group that names the cause of an open incident belongs to it instead of opening another.
-    fn join_same_cause(&mut self, at: UnixNanos, window_ns: u64, names: &[Series]) -> Vec<Incident> {
-        let mut ended = Vec::new();
-        let mut index = 0;
-        while index < self.clusters.len() {
-            let scales = Scales { map: &self.map, pulses: &self.pulses, at, window_ns };
-            let late = &self.clusters[index];
-            let named = if self.clusters.iter().any(Cluster::is_open) { late.would_name(&self.book, scales, names) } else { None };
-            let home = named.and_then(|service| {
-                self.clusters
-                    .iter()
-                    .find(|open| open.is_open() && open.tenant == late.tenant && open.suspects(&service))
-                    .map(|open| open.id)
-            });
-            match home {
-                Some(into) => ended.extend(self.absorb(into, index, at)),
-                None => index += 1,
-            }
-        }
-        ended
-    }
-
     /// Moves the group at `index` into another.
     fn absorb(&mut self, into: ClusterId, index: usize, at: UnixNanos) -> Option<Incident> {
         let other = self.clusters.remove(index);
@@ -237,7 +214,7 @@ impl Correlator {
         if cluster.tenant != live.anomaly.series.tenant || live.anomaly.started_at.since(cluster.last_at) > JOIN_NS {
             return false;
         }
-        if cluster.incident.is_some() && !cluster.is_open() || weight > 0.0 && cluster.is_old_for(live) {
+        if cluster.incident.is_some() && !cluster.is_open() {
             return false;
         }
         let own = live.place.service;

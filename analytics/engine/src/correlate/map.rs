@@ -67,8 +67,6 @@ pub struct ServiceMap {
 }
 
 const RELEASES_MAX: usize = 8;
-/// What the Collector's service graph connector calls its metrics.
-const GRAPH_METRICS: &str = "traces_service_graph_";
 
 impl ServiceMap {
     /// The number of a service, new or known.
@@ -103,22 +101,11 @@ impl ServiceMap {
             self.services[caller as usize].callees.insert(service);
             self.services[caller as usize].calls.push(index);
         }
-        self.learn_graph(series);
         let owner = &mut self.services[service as usize];
         owner.series.push(index);
         owner.has_spans |= matches!(aspect, Aspect::Rate | Aspect::Duration | Aspect::Exclusive);
         if let Some(host) = series.labels.get("host.name").or_else(|| series.labels.get("k8s.node.name")) {
             owner.hosts.insert(host.clone());
-        }
-    }
-
-    /// A metric of the Collector's service graph connector names both ends of a call.
-    fn learn_graph(&mut self, series: &Series) {
-        let (Some(client), Some(server)) = (series.labels.get("client"), series.labels.get("server")) else { return };
-        if series.name.starts_with(GRAPH_METRICS) && client != server {
-            let (client, server) = (self.service_id(&series.tenant, client), self.service_id(&series.tenant, server));
-            self.services[server as usize].callers.insert(client);
-            self.services[client as usize].callees.insert(server);
         }
     }
 
@@ -170,11 +157,6 @@ impl ServiceMap {
     /// What is known of a series; `None` before it was learnt.
     pub fn place(&self, series: SeriesIndex) -> Option<Place> {
         self.places.get(series as usize).copied().flatten()
-    }
-
-    /// Whether any service sends spans.
-    pub fn has_spans(&self) -> bool {
-        self.services.iter().any(|service| service.has_spans)
     }
 
     /// Whether users reach the service directly: it has spans and nobody we see calls it.

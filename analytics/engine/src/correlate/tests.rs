@@ -106,7 +106,7 @@ impl Stage {
                 actual,
                 ..ScoredWindow::default()
             };
-            let rows: Vec<(SeriesIndex, f64)> = (0..self.names.len() as SeriesIndex).map(|index| (index, 200.0)).collect();
+            let rows: Vec<SeriesIndex> = (0..self.names.len() as SeriesIndex).collect();
             let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: false, names: &self.names };
             last = self.correlator.step(sight);
             for incident in &last.incidents {

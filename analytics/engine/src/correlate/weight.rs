@@ -10,8 +10,6 @@ use super::{
 use geophone_proto::{SeriesKind, UnixNanos};
 use std::collections::BTreeMap;
 
-/// How much more a change weighs that is far beyond twice.
-const FAR: f64 = 0.8;
 /// Evidence an incident needs to open.
 pub const BUDGET: f64 = 1.0;
 /// Hints alone never reach the budget where better evidence could exist.
@@ -46,40 +44,16 @@ impl Scales<'_> {
         let ratio = ratio_of(live);
         let base = match live.harm {
             Harm::None => return self.weigh_gain(live, ratio) * sure,
-            Harm::Latency => {
-                let much = ramp(ratio, 1.1, 1.7) * (1.0 + FAR * far_part(ratio));
-                much * duration_part(live) * self.source_part(live)
-            }
+            Harm::Latency => ramp(ratio, 1.1, 1.7) * duration_part(live) * samples_part(live.n),
             Harm::Errors => {
                 let added = live.anomaly.actual.unwrap_or(0.0) - live.anomaly.expected.unwrap_or(0.0);
-                ramp(added, 0.005, 0.06) * samples_part(live.n, 0.0)
+                ramp(added, 0.005, 0.06) * samples_part(live.n)
             }
             Harm::Loss => self.weigh_loss(live, ratio),
             Harm::Saturation => self.weigh_saturation(live, ratio),
             Harm::Hint => return self.weigh_hint(live, ratio) * sure,
         };
         base * sure * self.deploy_part(live)
-    }
-
-    /// Samples for spans. A bucketed quantile beside spans says again, and worse, what they say.
-    fn source_part(&self, live: &Live) -> f64 {
-        if live.place.aspect != Aspect::MetricDuration {
-            return samples_part(live.n, far_part(ratio_of(live)));
-        }
-        // The same of a service that sends none, where others do: it takes no part in what is traced.
-        let beside = if self.map.service(live.place.service).has_spans {
-            0.25
-        } else if self.map.has_spans() {
-            0.5
-        } else {
-            1.0
-        };
-        beside * (0.3 + 0.7 * self.lasting(live, 60.0, 150.0))
-    }
-
-    /// How long it lasts, between two numbers of seconds.
-    fn lasting(&self, live: &Live, from: f64, to: f64) -> f64 {
-        ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, from, to)
     }
 
     /// More traffic harms nobody, unless a callee gets more without its callers getting more.
@@ -103,9 +77,7 @@ impl Scales<'_> {
         let explained = live.place.aspect == Aspect::EdgeRate
             || live.place.outgoing
             || (!callers.is_empty() && callers.iter().all(|caller| self.traffic_ratio(*caller) < 0.5 * (1.0 + ratio)));
-        // Where users stop to come, whoever brings them may have stopped, or only their telemetry.
-        let outside = if callers.is_empty() { 0.5 + 0.5 * self.lasting(live, 20.0, 60.0) } else { 1.0 };
-        ramp(lost, 0.2, 0.55) * if explained { 0.4 } else { outside }
+        ramp(lost, 0.2, 0.55) * if explained { 0.4 } else { 1.0 }
     }
 
     fn weigh_saturation(&self, live: &Live, ratio: f64) -> f64 {
@@ -115,7 +87,7 @@ impl Scales<'_> {
         let pulse = self.pulses.of(live.series);
         let now = if pulse.alive() { pulse.ratio() } else { ratio };
         let rise = if live.up { now / traffic } else { 1.0 / now.max(1e-3) };
-        let lasting = self.lasting(live, 20.0, 100.0);
+        let lasting = ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, 20.0, 100.0);
         let most = if live.place.aspect == Aspect::Cpu { 0.6 } else { 1.0 };
         ramp(rise, 1.1, 1.45) * (0.3 + 0.7 * lasting) * most
     }
@@ -166,9 +138,7 @@ impl Scales<'_> {
         for live in members {
             let weight = self.weigh(live);
             if weight > 0.0 {
-                // Quantiles of one distribution come under different names.
-                let name = if live.place.aspect == Aspect::MetricDuration { "" } else { &live.anomaly.series.name };
-                let entry = said.entry((live.place.service, name, live.harm)).or_default();
+                let entry = said.entry((live.place.service, &live.anomaly.series.name, live.harm)).or_default();
                 *entry = (entry.0.max(weight), entry.1 + 1);
             }
         }
@@ -177,7 +147,7 @@ impl Scales<'_> {
             let weight = weight * (1.0 + 0.15 * f64::from((count - 1).min(2)));
             if matches!(harm, Harm::Hint | Harm::None) { hints += weight } else { firm += weight }
         }
-        let spans = self.map.has_spans();
+        let spans = (0..self.map.len() as ServiceId).any(|id| self.map.service(id).has_spans);
         firm + if spans { hints.min(HINTS_MAX) } else { hints }
     }
 }
@@ -199,12 +169,6 @@ fn duration_part(live: &Live) -> f64 {
     }
 }
 
-/// The farther it is off, the fewer samples are needed.
-fn samples_part(n: f64, far: f64) -> f64 {
-    0.3 + 0.7 * ramp(n, 3.0 - far, 20.0 - 15.0 * far)
-}
-
-/// How far beyond a usual change a ratio is: nothing below 4, all of it from 30 on.
-fn far_part(ratio: f64) -> f64 {
-    ramp(ratio.max(1e-9).ln(), 1.4, 3.4)
+fn samples_part(n: f64) -> f64 {
+    0.3 + 0.7 * ramp(n, 3.0, 20.0)
 }

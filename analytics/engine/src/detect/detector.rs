@@ -50,14 +50,6 @@ const OWN: f64 = 180.0;
 const LEVEL_MIN: f64 = 4.5;
 /// The same for sums whose law is known.
 const OTHER_MIN: f64 = 3.5;
-/// Logarithm of a change, here to twenty times, that is judged by its law alone ...
-const FAR_EFFECT: f32 = 3.0;
-/// ... and how much milder than that.
-const LAW: f64 = 0.4;
-/// Deviations beyond this need one sample less.
-const FAR: f64 = 10.0;
-/// Readings of a level until it may open: it may be read once in many windows.
-const READINGS: f64 = 10.0;
 /// Windows with failures of the active model from which on it should go.
 const FAILING_MAX: u32 = 3;
 /// Windows between the settled ones and the tail, as far as the fold looks back.
@@ -331,10 +323,9 @@ impl Detector {
                 continue;
             }
             let x = scored.window.features.row(place);
-            let law = self.state.law_level(position, row, traits[row].kind, x);
-            let active = self.state.level(position, row, traits[row].kind).max(law);
+            let active = self.state.level(position, row, traits[row].kind);
             let of = ScoredRow { row, kind: traits[row].kind, voices: self.state.ring.slots[position].voices(row) };
-            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active).max(law);
+            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active);
             let judged = self.state.judge(x, Place { position, row, local }, (before, after), traits[row]);
             let evidence = Evidence { level, limit, ..judged.evidence };
             let change = self.state.gates[row].step(evidence, self.state.window_ns);
@@ -450,8 +441,7 @@ impl DetectorSnapshot {
             order.sort_unstable_by_key(|row| self.traits[*row].map(|entry| entry.key));
             for row in order {
                 let (its, voices) = (traits[row], slot.voices(row));
-                // A series without any sample so far teaches nothing.
-                if slot.raw[row].is_finite() && self.settled.mass[row] > 0.0 {
+                if slot.raw[row].is_finite() {
                     self.calibration.learn(row, its.kind, voices);
                 }
                 company.learn((position, row), its.kind, voices);
@@ -471,41 +461,29 @@ impl DetectorSnapshot {
         self.readings[position].level(row, kind, self.ring.slots[position].voices(row))
     }
 
-    /// What the law alone says of a duration that is many times what it was: no past is that noisy.
-    fn law_level(&self, position: usize, row: usize, kind: StatKind, x: &[f32]) -> f64 {
-        let is_far = kind == StatKind::LogMean && x[EFFECT_6].max(x[EFFECT_18]) >= FAR_EFFECT;
-        if is_far { LAW * self.ring.slots[position].voices(row)[1] } else { 0.0 }
-    }
-
     /// Which span decides, how far it deviates, and whether that may open.
     fn judge(&self, x: &[f32], place: Place, (before, after): (&Columns, &Columns), its: Trait) -> Judged {
         let Place { position, row, local } = place;
         let age = after.age[local] as usize;
         let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, after.z_6[local]), (LONG, Z_18, after.z_18[local])];
         let damped = |feature: usize| f64::from(x[feature].abs());
-        let known = Reference { centre: before.centre[local], spread: before.spread[local], mass: before.mass[local] };
+        // The shortest span that says nearly as much as the strongest: nearest to now, least diluted.
         let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
-        // The shortest span with enough samples that says nearly as much as the strongest: nearest to now, least diluted.
-        let (mut best, mut over, mut is_enough) = (spans[2], Span { stat: Stat::default(), present: 0.0 }, false);
-        for span in spans.into_iter().filter(|span| damped(span.1) >= 0.75 * most) {
-            (best, over) = (span, self.ring.span(position, span.0, row, (its.kind, age)));
-            is_enough = has_enough(its.kind, over, known, damped(span.1));
-            if is_enough {
-                break;
-            }
-        }
+        let best = spans.into_iter().find(|span| damped(span.1) >= 0.75 * most).unwrap_or(spans[2]);
         let z = best.2;
+        let over = self.ring.span(position, best.0, row, (its.kind, age));
+        let known = Reference { centre: before.centre[local], spread: before.spread[local], mass: before.mass[local] };
         let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
+        let is_enough = match its.kind {
+            StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
+            StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
+            StatKind::LogMean => over.stat.n >= 4.0,
+            StatKind::Level => over.present >= 1.0,
+        };
         let recent = (after.recent_6[local] * z.signum()).max(after.recent_1[local] * z.signum());
         let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
-        let evidence = Evidence {
-            level: 0.0,
-            limit: 0.0,
-            is_live: live >= 1.0 && is_enough,
-            is_fresh: recent >= 2.5,
-            is_small: most < least,
-            is_lawful: its.kind != StatKind::Level,
-        };
+        let evidence =
+            Evidence { level: 0.0, limit: 0.0, is_live: live >= 1.0 && is_enough, is_fresh: recent >= 2.5, is_small: most < least };
         Judged { z, over, evidence }
     }
 
@@ -525,16 +503,6 @@ impl DetectorSnapshot {
             }
         }
         span
-    }
-}
-
-/// Whether a span holds enough samples to open on; the fewer, the farther it deviates.
-fn has_enough(kind: StatKind, over: Span, known: Reference, z: f64) -> bool {
-    match kind {
-        StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
-        StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
-        StatKind::LogMean => over.stat.n >= if z >= FAR { 3.0 } else { 4.0 },
-        StatKind::Level => over.present >= 1.0 && known.mass >= READINGS,
     }
 }
 

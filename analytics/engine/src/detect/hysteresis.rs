@@ -10,8 +10,6 @@ const CALM: u32 = 6;
 const ENOUGH: f64 = 3.0;
 /// One clear window is enough from this length on: it holds as much as three short ones.
 const LONG_WINDOW_NS: f64 = 30e9;
-/// So many times the limit leaves no doubt.
-const CERTAIN: f64 = 1.7;
 /// How much of the level of the last about 100 windows a new anomaly must reach.
 const FRESH: f64 = 0.7;
 
@@ -28,9 +26,6 @@ pub(crate) struct Evidence {
     pub(crate) is_fresh: bool,
     /// Whether it has an unharmful explanation or too little effect to open.
     pub(crate) is_small: bool,
-    /// Whether the sums follow a known law: then what is far beyond the limit needs neither a third window
-    /// nor to exceed a past fault.
-    pub(crate) is_lawful: bool,
 }
 
 /// State of one series.
@@ -55,15 +50,14 @@ pub(crate) enum Change {
 impl Gate {
     /// Takes the next window of this length.
     pub(crate) fn step(&mut self, now: Evidence, window_ns: u64) -> Option<Change> {
-        let is_certain = now.is_lawful && now.level >= CERTAIN * now.limit;
-        let exceeds_past = now.level >= FRESH * self.peak || is_certain;
+        let exceeds_past = now.level >= FRESH * self.peak;
         // The past forgets 1.5 % a window, and only learns what is not part of what is being judged.
         self.peak *= 0.985;
         if self.is_open {
             return Some(self.step_open(now));
         }
         let over = now.level - now.limit;
-        let gain = if over >= -1.0 { (0.7 + 0.3 * over).min(if is_certain { ENOUGH / 2.0 } else { 1.4 }) } else { -1.0 };
+        let gain = if over >= -1.0 { (0.7 + 0.3 * over).min(1.4) } else { -1.0 };
         let counts = now.is_live && now.is_fresh && exceeds_past && !now.is_small;
         let gain = if counts { gain } else { f64::min(gain, 0.0) - 0.25 };
         self.evidence = (self.evidence + gain).max(0.0);

@@ -54,8 +54,7 @@ impl Span {
 /// What joining has brought to light.
 #[derive(Clone, Debug)]
 pub enum Joined {
-    /// Time in an operation and none of its children. A span that does nothing but call another service
-    /// has none: that time is the edge's gap.
+    /// Time in an operation and none of its children.
     Exclusive {
         /// Whose time.
         operation: OperationIndex,
@@ -112,11 +111,8 @@ struct Entry {
     window: u64,
     waiting: Vec<u32>,
     remote_ns: u64,
-    remote_children: u8,
-    /// Children of the same service: start, end, slot.
-    nested: Vec<(u64, u64, u32)>,
-    /// Those of them that call another service.
-    calls: Vec<(u64, u64)>,
+    nested: Vec<(u64, u64)>,
+    has_remote_child: bool,
     peer_said: bool,
     exclusive: Option<LogSample>,
 }
@@ -174,39 +170,29 @@ impl SpanTable {
         let waiting = std::mem::take(&mut entry.waiting);
         entry.span = Some(span);
         entry.window = entry.window.max(window);
-        for child in &waiting {
-            self.join(*child, slot, key, out);
-        }
-        if peer != NOBODY && self.entries[slot as usize].remote_children == 0 {
-            self.peers.entry(window).or_default().push(slot);
-        }
-        let mut above = None;
-        if parent != 0 && parent != key {
-            let place = self.slot(parent, window);
-            let entry = &mut self.entries[place as usize];
-            if entry.span.is_some() {
-                self.join(slot, place, parent, out);
-                above = Some(place);
-            } else {
-                entry.waiting.push(slot);
-                entry.window = entry.window.max(window);
-            }
+        for child in waiting {
+            self.join(child, slot, key, out);
         }
         if window < self.open_from {
             self.book_exclusive(slot, out);
         } else {
             self.unbooked.entry(window).or_default().push(slot);
         }
-        // What was said of others before may read differently now.
-        for other in waiting.into_iter().chain(above) {
-            self.book_again(other, out);
+        if peer != NOBODY && !self.entries[slot as usize].has_remote_child {
+            self.peers.entry(window).or_default().push(slot);
         }
-        if let Some(above) = above {
-            self.book_around(above, slot, out);
-            // By this child its parent may have become a call that runs beside others.
-            let grand = self.entries[above as usize].span.as_ref().and_then(|span| self.keys.get(&span.parent)).copied();
-            if let Some(grand) = grand.filter(|_| self.entries[above as usize].remote_children == 1) {
-                self.book_around(grand, above, out);
+        if parent != 0 && parent != key {
+            let above = self.slot(parent, window);
+            let entry = &mut self.entries[above as usize];
+            if entry.span.is_some() {
+                let is_booked = entry.exclusive.is_some();
+                self.join(slot, above, parent, out);
+                if is_booked {
+                    self.book_exclusive(above, out);
+                }
+            } else {
+                entry.waiting.push(slot);
+                entry.window = entry.window.max(window);
             }
         }
         if self.keys.len() > SPANS_MAX {
@@ -233,15 +219,13 @@ impl SpanTable {
     }
 
     /// Child and parent have both come. The slot of an evicted child may hold another span by now.
-    fn join(&mut self, below: u32, above: u32, parent: u128, out: &mut Vec<Joined>) {
-        let entry = &self.entries[below as usize];
-        let Some(child) = entry.span.as_ref().filter(|span| span.parent == parent).cloned() else { return };
-        let child_calls = entry.remote_children > 0;
+    fn join(&mut self, child: u32, above: u32, parent: u128, out: &mut Vec<Joined>) {
+        let Some(child) = self.entries[child as usize].span.as_ref().filter(|span| span.parent == parent).cloned() else { return };
         let entry = &mut self.entries[above as usize];
         let Some(caller) = &entry.span else { return };
         let crosses = child.service != caller.service;
         if !crosses && entry.nested.len() < NESTED_MAX {
-            entry.nested.push((child.at.start.0, child.at.end.0, below));
+            entry.nested.push((child.at.start.0, child.at.end.0));
         } else {
             entry.remote_ns = entry.remote_ns.saturating_add(child.duration_ns());
         }
@@ -252,79 +236,25 @@ impl SpanTable {
             let gap = LogSample::of(caller.duration_ns().saturating_sub(child.duration_ns()), GAP_FLOOR_NS);
             let (callee, callee_ns) = (child.operation, child.duration_ns());
             out.push(Joined::Call(CallSeen { caller: caller.operation, callee, window, failed, gap, callee_ns }));
-            entry.remote_children = entry.remote_children.saturating_add(1);
+            entry.has_remote_child = true;
             if std::mem::take(&mut entry.peer_said) {
                 out.push(peer_of(caller, true));
             }
-            self.note_call(above);
-        } else if child_calls {
-            note_interval(&mut entry.calls, &child);
         }
         if child.kind < 2 {
             out.push(if crosses { Joined::Entry(Box::new(child)) } else { Joined::Inner(child.operation) });
         }
     }
 
-    /// A span has turned out to call another service: its parent wants to know, if it is here.
-    fn note_call(&mut self, slot: u32) {
-        let entry = &self.entries[slot as usize];
-        let Some(span) = entry.span.clone().filter(|span| entry.remote_children == 1 && span.parent != 0) else { return };
-        let Some(above) = self.keys.get(&span.parent).map(|above| &mut self.entries[*above as usize]) else { return };
-        if above.span.as_ref().is_some_and(|parent| parent.service == span.service) {
-            note_interval(&mut above.calls, &span);
-        }
-    }
-
-    /// Whether a span does nothing but call another service: its time is the edge's gap, not its own.
-    fn is_call(&self, slot: u32) -> bool {
-        let entry = &self.entries[slot as usize];
-        let Some(span) = entry.span.as_ref().filter(|_| entry.remote_children == 1 && entry.nested.is_empty()) else { return false };
-        let parent = self.keys.get(&span.parent).and_then(|above| self.entries[*above as usize].span.as_ref());
-        let is_entry = span.parent == 0 || parent.is_some_and(|parent| parent.service != span.service);
-        matches!(span.kind, 3 | 4) || span.kind < 2 && !is_entry
-    }
-
-    /// Says how long a span was in none of its children, and takes back what was said before. A call
-    /// that runs beside it, as asynchronous frameworks have it, counts as its child.
+    /// Says how long a span was in none of its children, and takes back what was said before.
     fn book_exclusive(&mut self, slot: u32, out: &mut Vec<Joined>) {
-        let is_call = self.is_call(slot);
-        let entry = &self.entries[slot as usize];
-        let Some(span) = &entry.span else { return };
-        let mut busy: Vec<(u64, u64)> = entry.nested.iter().map(|(start, end, _)| (*start, *end)).collect();
-        if let Some(above) = self.keys.get(&span.parent).map(|above| &self.entries[*above as usize]) {
-            let own = (span.at.start.0, span.at.end.0);
-            let beside = above.calls.iter().filter(|call| above.span.is_some() && own.0 <= call.0 && call.1 <= own.1 && **call != own);
-            busy.extend(beside);
-        }
-        let busy_ns = union_ns(&mut busy).saturating_add(entry.remote_ns);
-        let own_ns = if is_call { 0 } else { span.duration_ns().saturating_sub(busy_ns) };
-        let sample = LogSample::of(own_ns, EXCLUSIVE_FLOOR_NS);
-        let (operation, window) = (span.operation, span.window);
         let entry = &mut self.entries[slot as usize];
+        let Some(span) = &entry.span else { return };
+        let busy = union_ns(&mut entry.nested).saturating_add(entry.remote_ns);
+        let sample = LogSample::of(span.duration_ns().saturating_sub(busy), EXCLUSIVE_FLOOR_NS);
         let taken_back = entry.exclusive.replace(sample);
         if taken_back != Some(sample) {
-            out.push(Joined::Exclusive { operation, window, taken_back, sample });
-        }
-    }
-
-    /// Books a span again if it was booked before.
-    fn book_again(&mut self, slot: u32, out: &mut Vec<Joined>) {
-        if self.entries[slot as usize].exclusive.is_some() {
-            self.book_exclusive(slot, out);
-        }
-    }
-
-    /// A child has come late: books its siblings again beside which it may run.
-    fn book_around(&mut self, above: u32, late: u32, out: &mut Vec<Joined>) {
-        if self.entries[late as usize].remote_children == 0 {
-            return;
-        }
-        let parent = self.entries[above as usize].key;
-        let beside: Vec<u32> = self.entries[above as usize].nested.iter().map(|(.., slot)| *slot).filter(|slot| *slot != late).collect();
-        for slot in beside {
-            if self.entries[slot as usize].span.as_ref().is_some_and(|span| span.parent == parent) {
-                self.book_again(slot, out);
-            }
+            out.push(Joined::Exclusive { operation: span.operation, window: span.window, taken_back, sample });
         }
     }
 
@@ -341,7 +271,7 @@ impl SpanTable {
         let later = self.peers.split_off(&(window + 1));
         for slot in std::mem::replace(&mut self.peers, later).into_values().flatten() {
             let entry = &mut self.entries[slot as usize];
-            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && entry.remote_children == 0 && !entry.peer_said) {
+            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && !entry.has_remote_child && !entry.peer_said) {
                 out.push(peer_of(span, false));
                 entry.peer_said = true;
             }
@@ -395,13 +325,6 @@ impl SpanTable {
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
-    }
-}
-
-/// Remembers when a child called another service.
-fn note_interval(calls: &mut Vec<(u64, u64)>, span: &Span) {
-    if calls.len() < NESTED_MAX {
-        calls.push((span.at.start.0, span.at.end.0));
     }
 }
 

@@ -56,51 +56,6 @@ fn every_order_of_four_spans_yields_the_same() {
 }
 
 #[test]
-fn a_call_has_no_time_of_its_own_and_none_beside_it_either() {
-    // A handler beside the call that it waits for, as asynchronous frameworks have it; kinds unspecified.
-    let mut spans = [span(1, 1, 0, 0, (0, 100)), span(1, 2, 1, 0, (2, 98)), span(1, 3, 1, 0, (5, 95)), span(1, 4, 3, 7, (900, 970))];
-    spans.iter_mut().for_each(|span| span.kind = 0);
-    let expected = outcome(&[0, 1, 2, 3], &spans);
-    assert_eq!(expected.0[&3], LogSample::of(0, EXCLUSIVE_FLOOR_NS), "the call's time is the edge's gap");
-    assert_eq!(expected.1[&(3, 4)], LogSample::of(20_000_000, GAP_FLOOR_NS));
-    assert_eq!(expected.0[&2], LogSample::of(6_000_000, EXCLUSIVE_FLOOR_NS), "96 - 90 of the call beside it");
-    for a in 0..4 {
-        for b in (0..4).filter(|b| *b != a) {
-            for c in (0..4).filter(|c| *c != a && *c != b) {
-                assert_eq!(outcome(&[a, b, c, 6 - a - b - c], &spans), expected);
-            }
-        }
-    }
-}
-
-#[test]
-fn clocks_of_other_hosts_do_not_matter() {
-    // A front that calls a cart twice, once beside a handler; the cart's clock is off by half a second.
-    let spans = [
-        span(1, 1, 0, 0, (1000, 1100)),
-        span(1, 2, 1, 0, (1002, 1098)),
-        span(1, 3, 1, 0, (1005, 1050)),
-        span(1, 4, 3, 7, (1010, 1040)),
-        span(1, 5, 4, 7, (1015, 1030)),
-        span(1, 6, 1, 0, (1060, 1090)),
-        span(1, 7, 6, 7, (1065, 1080)),
-    ];
-    let spans = spans.map(|span| Span { kind: 0, ..span });
-    let order = [0, 1, 2, 3, 4, 5, 6];
-    let expected = outcome(&order, &spans);
-    for skew_ms in [-500i64, -3, 7, 500] {
-        let skewed = spans.clone().map(|mut span| {
-            if span.service == 7 {
-                let moved = |at: UnixNanos| UnixNanos(at.0.saturating_add_signed(skew_ms * 1_000_000));
-                (span.at.start, span.at.end) = (moved(span.at.start), moved(span.at.end));
-            }
-            span
-        });
-        assert_eq!(outcome(&order, &skewed), expected, "{skew_ms} ms");
-    }
-}
-
-#[test]
 fn the_same_span_again_is_refused() {
     let (mut table, mut out) = (SpanTable::default(), Vec::new());
     assert!(table.arrive(key(1, 1), span(1, 1, 0, 0, (0, 1)), &mut out));

@@ -98,7 +98,8 @@ impl Till {
                 // A batch that nobody takes is lost, as with any exporter.
                 let _ = runtime.block_on(client.export(request(std::mem::take(&mut spans))));
             }
-            thread::sleep((EVERY * number).saturating_sub(begun.elapsed()));
+            // Its pace; nobody unparks it.
+            thread::park_timeout((EVERY * number).saturating_sub(begun.elapsed()));
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ fn frame(rows: usize) -> FeatureFrame {
 #[test]
 fn a_model_that_hangs_is_left_alone() {
     for (last, why) in [(None, "hung"), (Some(false), "died")] {
-        let (word, words) = mpsc::channel();
+        let (word, words) = mpsc::sync_channel(8);
         let watch = Arc::new(Stopwatch::default());
         let model = Box::new(Waiting(geophone_models::shipped_card(), Mutex::new(words)));
         let mut guarded = Guarded::with_patience(model, watch.clone(), Duration::from_millis(300)).expect("a thread starts");
