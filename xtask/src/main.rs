@@ -79,6 +79,12 @@ fn fuzz(options: &[&str]) -> ExitCode {
 fn run(step: Step, settings: &[(&str, String)]) -> bool {
     eprintln!("+ {}", step.join(" "));
     let mut command = Command::new(step[0]);
+    // What cargo tells us of ourselves is part of some build scripts' fingerprints: passed on, it would have half of all
+    // dependencies built again.
+    let of_xtask = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_xtask)).for_each(|(name, _)| {
+        command.env_remove(name);
+    });
     command.args(&step[1..]).envs(settings.iter().map(|(name, value)| (name, value)));
     match command.status() {
         Ok(status) if status.success() => true,
