@@ -263,3 +263,25 @@ pub(crate) fn level_of_budget(alerts_per_week: f64, series: usize, window_ns: u6
     let p = alerts_per_week.max(1e-3) * TOGETHER / (windows_per_week * series.max(20) as f64);
     (-p.log10()).clamp(3.5, 8.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a window says that is far out, in a series that was as far out in every tenth window.
+    fn level_after_a_wild_past(kind: StatKind) -> f64 {
+        let mut calibration = Calibration::default();
+        calibration.resize(1);
+        for window in 0..3_000 {
+            let wild = if window % 10 == 0 { 20.0 } else { 0.2 };
+            calibration.learn(0, kind, [wild, wild, 0.0]);
+        }
+        calibration.reading().level(0, kind, [15.0, 15.0, 0.0])
+    }
+
+    #[test]
+    fn a_wild_past_hides_counts_but_no_share_far_outside_its_law() {
+        assert!(level_after_a_wild_past(StatKind::Count) < 2.0);
+        assert!(level_after_a_wild_past(StatKind::Share) >= 6.0);
+    }
+}

@@ -3,6 +3,7 @@
 //! Two habits at once: `x-geophone-signature` over the body as GitHub does it, and the three headers of
 //! Standard Webhooks over id, time and body. The secret is shown nowhere.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use geophone_proto::UnixNanos;
 use ring::hmac;
 use std::collections::BTreeMap;
@@ -13,44 +14,12 @@ pub fn sign(headers: &mut BTreeMap<String, String>, secret: &str, (id, at): (&st
     let hex: String = plain.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     headers.insert("x-geophone-signature".into(), format!("sha256={hex}"));
     let seconds = at.0 / 1_000_000_000;
-    let key = secret.strip_prefix("whsec_").and_then(base64::decode).unwrap_or_else(|| secret.as_bytes().to_vec());
+    let key = secret.strip_prefix("whsec_").and_then(|key| STANDARD.decode(key).ok()).unwrap_or_else(|| secret.as_bytes().to_vec());
     let content = [id.as_bytes(), b".", seconds.to_string().as_bytes(), b".", body].concat();
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), &content);
     headers.insert("webhook-id".into(), id.into());
     headers.insert("webhook-timestamp".into(), seconds.to_string());
-    headers.insert("webhook-signature".into(), format!("v1,{}", base64::encode(tag.as_ref())));
-}
-
-/// Standard base64.
-mod base64 {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    pub(super) fn encode(bytes: &[u8]) -> String {
-        let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-        for chunk in bytes.chunks(3) {
-            let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-            for place in 0..4 {
-                let digit = (word >> (18 - 6 * place)) & 63;
-                text.push(if place <= chunk.len() { char::from(ALPHABET[digit as usize]) } else { '=' });
-            }
-        }
-        text
-    }
-
-    pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-        let (mut word, mut bits, mut out) = (0u32, 0, Vec::new());
-        for byte in text.trim_end_matches('=').bytes() {
-            let digit = ALPHABET.iter().position(|known| *known == byte)?;
-            word = word << 6 | u32::try_from(digit).ok()?;
-            bits += 6;
-            if bits >= 8 {
-                bits -= 8;
-                out.push(u8::try_from(word >> bits).ok()?);
-                word &= (1 << bits) - 1;
-            }
-        }
-        Some(out)
-    }
+    headers.insert("webhook-signature".into(), format!("v1,{}", STANDARD.encode(tag.as_ref())));
 }
 
 #[cfg(test)]
