@@ -10,6 +10,7 @@ use crate::{
     json::to_json,
     request::ExportRequest,
     retry::Backoff,
+    tls::Trust,
     wire::{compress, frame, grpc_path, http_path},
 };
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use geophone_proto::Signal;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
     rt::TokioExecutor,
@@ -53,7 +55,7 @@ pub struct Client {
     config: ClientConfig,
     base: String,
     fields: Vec<(HeaderName, HeaderValue)>,
-    http: HyperClient<HttpConnector, Full<Bytes>>,
+    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     backoff: Mutex<Backoff>,
     /// The server asked for quiet until then.
     quiet_until: Mutex<Option<Instant>>,
@@ -64,8 +66,13 @@ impl Client {
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let (base, fields) = (config.base()?, config.fields()?);
         let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(config.timeout));
+        let trust = Trust::of(config.ca_file.as_deref())?.into_config();
+        let secured = HttpsConnectorBuilder::new().with_tls_config(trust).https_or_http();
+        let connector = if config.protocol == Protocol::Grpc { secured.enable_http2() } else { secured.enable_all_versions() }
+            .wrap_connector(connector);
         let mut builder = HyperClient::builder(TokioExecutor::new());
         builder.http2_only(config.protocol == Protocol::Grpc);
         let http = builder.build(connector);

@@ -2,12 +2,12 @@
 
 use crate::{error::ClientError, retry::RetryPolicy};
 use http::{HeaderName, HeaderValue, Uri};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// How requests travel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// OTLP/gRPC over HTTP/2 without TLS.
+    /// OTLP/gRPC over HTTP/2.
     #[default]
     Grpc,
     /// OTLP/HTTP with protobuf bodies.
@@ -42,8 +42,11 @@ impl Compression {
 /// Everything about one destination.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientConfig {
-    /// `http://host:port`, or `host:port`; for HTTP a path is put before `/v1/traces`.
+    /// `http://host:port`, `https://host:port`, or `host:port` without TLS; for HTTP a path is put before
+    /// `/v1/traces`.
     pub endpoint: String,
+    /// For `https`: PEM file with the authorities to trust instead of the public ones.
+    pub ca_file: Option<PathBuf>,
     /// How requests travel.
     pub protocol: Protocol,
     /// How bodies are compressed.
@@ -66,6 +69,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             endpoint: "http://127.0.0.1:4317".to_owned(),
+            ca_file: None,
             protocol: Protocol::Grpc,
             compression: Compression::None,
             timeout: Duration::from_secs(10),
@@ -86,9 +90,8 @@ impl ClientConfig {
         let bad = |why: &str| ClientError::BadEndpoint { endpoint: self.endpoint.clone(), why: why.to_owned() };
         let uri: Uri = text.parse().map_err(|_| bad("it is no address"))?;
         match (uri.scheme_str(), uri.host()) {
-            (Some("http"), Some(_)) => Ok(text),
-            (Some("https"), _) => Err(bad("tls is not supported yet")),
-            _ => Err(bad("it is no http address")),
+            (Some("http" | "https"), Some(_)) => Ok(text),
+            _ => Err(bad("it is no http or https address")),
         }
     }
 

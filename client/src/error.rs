@@ -1,16 +1,24 @@
 //! Why a request was not delivered.
 
 use geophone_proto::Class;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// A request that was not accepted.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
     /// The endpoint cannot be used.
-    #[error("endpoint `{endpoint}` cannot be used: {why}; write http://host:port")]
+    #[error("endpoint `{endpoint}` cannot be used: {why}; write http://host:port or https://host:port")]
     BadEndpoint {
         /// As given.
         endpoint: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The certificates to trust cannot be read.
+    #[error("`{}`: {why}; name a PEM file with certificates", path.display())]
+    BadTrust {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
@@ -68,7 +76,7 @@ impl ClientError {
     /// What it asks of the caller.
     pub const fn class(&self) -> Class {
         match self {
-            Self::BadEndpoint { .. } | Self::BadHeader { .. } => Class::Config,
+            Self::BadEndpoint { .. } | Self::BadTrust { .. } | Self::BadHeader { .. } => Class::Config,
             Self::TooLarge { .. } | Self::Refused { .. } | Self::Encode { .. } => Class::Reject,
             Self::Unreachable { .. } => Class::Retry,
             Self::Exhausted { .. } => Class::Busy,
@@ -79,6 +87,7 @@ impl ClientError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::BadEndpoint { .. } => "bad_endpoint",
+            Self::BadTrust { .. } => "bad_trust",
             Self::BadHeader { .. } => "bad_header",
             Self::TooLarge { .. } => "too_large",
             Self::Refused { .. } => "refused",

@@ -12,6 +12,7 @@ mod queue;
 pub mod request;
 mod retry;
 pub mod shop;
+mod tls;
 mod wire;
 
 pub use client::{Client, Exported};
@@ -20,3 +21,4 @@ pub use error::ClientError;
 pub use queue::Queue;
 pub use request::ExportRequest;
 pub use retry::RetryPolicy;
+pub use tls::Trust;

@@ -6,7 +6,7 @@ use std::{
 };
 
 const USAGE: &str =
-    "usage: cargo xtask quick | check | bench | fuzz [--minutes N] [--seed S] | quality [--bless] | golden --bless | demo-data
+    "usage: cargo xtask quick | check | bench | fuzz [--minutes N] [--seed S] | soak [--seeds N] [--kills N] | quality [--bless] | golden --bless | demo-data
 
   quick           format and house rules, in seconds after a first build
   check           all that CI looks at beside `cargo test`: format, lints, the demo's own check
@@ -14,6 +14,8 @@ const USAGE: &str =
   quality         scores the public data sets beside the checkout and prints every figure; fails when one has fallen
                   (with --bless: makes them the new baseline)
   fuzz            random and mutated bytes for each parser, N minutes in all (default 10); another seed, other cases
+  soak            the simulations over N seeds (default 10000 of the log alone, of brain and log a tenth) and the real
+                  binary killed under load N times (default 1000)
   golden --bless  writes the golden files anew from the sample data; read the difference before you commit it
   demo-data       writes the sample data of the tests anew (seeded)";
 
@@ -22,17 +24,24 @@ type Step = &'static [&'static str];
 const FORMAT: Step = &["cargo", "fmt", "--all", "--check"];
 const LINTS: Step = &["cargo", "clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
 const HOUSE: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "house"];
-const DEMO: Step = &["cargo", "run", "--quiet", "--", "demo", "--seed", "1", "--check", "--speed", "600", "--http-endpoint", "127.0.0.1:0"];
+/// By way of a test that needs the binary: features are then those of `cargo test`, and nothing heavy is built a
+/// second time with others.
+const BINARY: Step = &["cargo", "test", "--quiet", "--no-run", "--test", "whole"];
+const DEMO: Step = &["geophone", "demo", "--seed", "1", "--check", "--speed", "600", "--http-endpoint", "127.0.0.1:0"];
 const BENCHES: Step = &["cargo", "bench", "--workspace", "--benches"];
 const QUALITY: Step = &["cargo", "test", "--release", "--package", "geophone-engine", "--test", "quality", "--", "--nocapture"];
 const BLESS: Step = &["cargo", "test", "--package", "geophone-tests", "--test", "golden"];
 const DEMO_DATA: Step =
     &["cargo", "run", "--package", "geophone-client", "--example", "shop_files", "--", "tests/data", "1", "binpb.zst", "sample"];
 
+const SOAK_LOG: Step = &["cargo", "test", "--test", "simulation", "no_power_cut", "--", "--nocapture"];
+const SOAK_BRAIN: Step = &["cargo", "test", "--test", "simulation", "--", "--nocapture", "--skip", "no_power_cut"];
+const SOAK_KILLS: Step = &["cargo", "test", "--test", "survival", "--", "--nocapture"];
+
 /// Runs each test whose name begins with `fuzz_`, one after the other.
 const FUZZ: Step = &["cargo", "test", "--lib", "fuzz_", "--", "--nocapture", "--test-threads=1"];
 /// How many there are.
-const CAMPAIGNS: f64 = 7.0;
+const CAMPAIGNS: f64 = 8.0;
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -40,9 +49,12 @@ fn main() -> ExitCode {
     if let ["fuzz", options @ ..] = words.as_slice() {
         return fuzz(options);
     }
+    if let ["soak", options @ ..] = words.as_slice() {
+        return soak(options);
+    }
     let steps: &[Step] = match words.as_slice() {
         ["quick"] => &[FORMAT, HOUSE],
-        ["check"] => &[FORMAT, LINTS, DEMO],
+        ["check"] => &[FORMAT, LINTS, BINARY, DEMO],
         ["bench"] => &[BENCHES],
         ["quality"] | ["quality", "--bless"] => &[QUALITY],
         ["golden", "--bless"] => &[BLESS],
@@ -55,6 +67,29 @@ fn main() -> ExitCode {
     let bless = words.contains(&"--bless");
     let settings: &[(&str, String)] = if bless { &[("GEOPHONE_BLESS", "1".into())] } else { &[] };
     if steps.iter().all(|step| run(step, settings)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whole numbers given by name; `None` where a name is unknown or a number is none.
+fn numbers<const N: usize>(options: &[&str], names: [&str; N], usual: [u64; N]) -> Option<[u64; N]> {
+    let mut found = usual;
+    for option in options.chunks(2) {
+        let [name, number] = option else { return None };
+        let place = names.iter().position(|known| known == name)?;
+        found[place] = number.parse().ok()?;
+    }
+    Some(found)
+}
+
+/// The simulations and the kills, for long.
+fn soak(options: &[&str]) -> ExitCode {
+    let Some([seeds, kills]) = numbers(options, ["--seeds", "--kills"], [10_000, 1_000]) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let is_well = run(SOAK_LOG, &[("GEOPHONE_SEEDS", seeds.to_string())])
+        && run(SOAK_BRAIN, &[("GEOPHONE_SEEDS", (seeds / 10).max(1).to_string())])
+        && run(SOAK_KILLS, &[("GEOPHONE_KILLS", kills.to_string())]);
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Shares the minutes out among the campaigns.
@@ -78,7 +113,10 @@ fn fuzz(options: &[&str]) -> ExitCode {
 /// Runs one command to its end; says which one failed.
 fn run(step: Step, settings: &[(&str, String)]) -> bool {
     eprintln!("+ {}", step.join(" "));
-    let mut command = Command::new(step[0]);
+    // Our own binary lies beside this one.
+    let beside = |name: &str| env::current_exe().ok().map(|own| own.with_file_name(name));
+    let program = if step[0] == "geophone" { beside("geophone") } else { None };
+    let mut command = Command::new(program.unwrap_or_else(|| step[0].into()));
     // What cargo tells us of ourselves is part of some build scripts' fingerprints: passed on, it would have half of all
     // dependencies built again.
     let of_xtask = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");

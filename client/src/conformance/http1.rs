@@ -7,22 +7,36 @@ use super::{
     reply::{READ_BYTES_MAX, Reply},
     target::{Place, Target},
 };
+use crate::tls::Trust;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
+use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
+use tokio_rustls::TlsConnector;
 
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Opens a connection.
-pub(crate) async fn connect(place: &Place) -> Result<TcpStream, String> {
+/// Bytes both ways, encrypted or not.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
+
+/// Opens a connection that speaks `protocol` (`http/1.1`, `h2`).
+pub(crate) async fn connect(target: &Target, place: &Place, protocol: &str) -> Result<Box<dyn Wire>, String> {
     let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(|error| format!("cannot connect: {error}"))?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    Ok(stream)
+    if !place.is_tls {
+        return Ok(Box::new(stream));
+    }
+    let trust = target.trust.clone().map_or_else(|| Trust::of(None), Ok).map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(place.host.clone()).map_err(|error| format!("`{}`: {error}", place.host))?;
+    let stream = TlsConnector::from(trust.speaking(protocol.as_bytes())).connect(name, stream).await;
+    Ok(Box::new(stream.map_err(|error| format!("tls: {error}"))?))
 }
 
 /// The request up to its body.
@@ -44,7 +58,7 @@ pub(crate) fn head(target: &Target, place: &Place, call: &Call) -> String {
 /// Sends a call over a connection of its own; a gate holds back the last byte of its body.
 pub(crate) async fn exchange(target: &Target, call: &Call, gate: Option<Gate>) -> Result<Reply, String> {
     let place = target.http.as_ref().ok_or("no address given")?;
-    let (mut reading, mut writing) = connect(place).await?.into_split();
+    let (mut reading, mut writing) = tokio::io::split(connect(target, place, "http/1.1").await?);
     let head = head(target, place, call);
     let write = async {
         writing.write_all(head.as_bytes()).await?;

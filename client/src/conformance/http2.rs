@@ -1,4 +1,4 @@
-//! HTTP/2 with prior knowledge: one connection a call, any body, headers and trailers of the answer.
+//! HTTP/2 with prior knowledge or as agreed over TLS: one connection a call, any body, headers and trailers of the answer.
 
 use super::{
     call::{Call, Content, Speech},
@@ -122,8 +122,8 @@ impl Body for Stream {
 pub(crate) type Line = http2::SendRequest<Stream>;
 
 /// Opens a connection and lets it run until the last handle to it is gone.
-pub(crate) async fn dial(place: &Place) -> Result<Line, String> {
-    let stream = connect(place).await?;
+pub(crate) async fn dial(target: &Target, place: &Place) -> Result<Line, String> {
+    let stream = connect(target, place, "h2").await?;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES).max_header_list_size(HEADER_BYTES_MAX);
     let (line, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| why(&error))?;
@@ -139,14 +139,20 @@ pub(crate) async fn dial(place: &Place) -> Result<Line, String> {
 pub(crate) async fn exchange(target: &Target, call: &Call) -> Result<Reply, String> {
     let place = if call.speech == Speech::Grpc { &target.grpc } else { &target.http };
     let place = place.as_ref().ok_or("no address given")?;
-    let mut line = dial(place).await?;
+    let mut line = dial(target, place).await?;
     let request = request(target, place, call, None)?;
     read(line.send_request(request).await.map_err(|error| why(&error))?).await
 }
 
 /// The call as a request.
 pub(crate) fn request(target: &Target, place: &Place, call: &Call, gate: Option<Gate>) -> Result<Request<Stream>, String> {
-    let mut request = Request::builder().method(call.method).uri(format!("http://{}{}{}", place.authority(), place.prefix, call.path));
+    let mut request = Request::builder().method(call.method).uri(format!(
+        "{}://{}{}{}",
+        if place.is_tls { "https" } else { "http" },
+        place.authority(),
+        place.prefix,
+        call.path
+    ));
     for (name, value) in &call.fields {
         request = request.header(*name, value);
     }

@@ -27,6 +27,14 @@ impl Way {
         }
     }
 
+    /// What TLS calls the protocol below.
+    const fn protocol(self) -> &'static str {
+        match self {
+            Self::Grpc => "h2",
+            Self::Http => "http/1.1",
+        }
+    }
+
     /// As people write it.
     pub(crate) const fn title(self) -> &'static str {
         match self {
@@ -182,7 +190,7 @@ impl Lab {
         let mut absent = Vec::new();
         for way in [Way::Grpc, Way::Http] {
             let Some(place) = self.place(way).cloned() else { continue };
-            let connected = tokio::time::timeout(self.target.timeout, http1::connect(&place)).await;
+            let connected = tokio::time::timeout(self.target.timeout, http1::connect(&self.target, &place, way.protocol())).await;
             let connected = connected.unwrap_or_else(|_| Err(format!("nothing within {:?}", self.target.timeout)));
             match connected {
                 Ok(_) if !self.target.is_guessed || self.speaks(way).await => {}

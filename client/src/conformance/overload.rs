@@ -44,7 +44,7 @@ async fn flood(lab: &mut Lab, way: Way) -> Vec<Exchange> {
     let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
     let mut tasks = JoinSet::new();
     let line = match (way, &lab.target.grpc) {
-        (Way::Grpc, Some(place)) => http2::dial(place).await.ok(),
+        (Way::Grpc, Some(place)) => http2::dial(&lab.target, place).await.ok(),
         _ => None,
     };
     for call in calls {

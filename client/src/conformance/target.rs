@@ -1,5 +1,6 @@
 //! Whom to ask: addresses, limits, patience.
 
+use crate::{error::ClientError, tls::Trust};
 use geophone_proto::UnixNanos;
 use http::{HeaderName, HeaderValue, Uri};
 use std::time::Duration;
@@ -20,17 +21,19 @@ pub struct Place {
     pub port: u16,
     /// Begins with `/` or is empty; never ends with `/`.
     pub prefix: String,
+    /// Whether TLS is spoken there.
+    pub is_tls: bool,
 }
 
 /// An address that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// It is no address.
-    #[error("`{0}` is no address: write host:port or http://host:port")]
+    #[error("`{0}` is no address: write host:port, http://host:port or https://host:port")]
     NotAnAddress(String),
-    /// It asks for encryption.
-    #[error("`{0}` asks for tls, which this check does not speak; name a plain-text address of the server")]
-    Tls(String),
+    /// The certificates to trust cannot be used.
+    #[error("{0}")]
+    Trust(#[from] ClientError),
     /// A header cannot be sent.
     #[error("header `{0}` is none: write name=value")]
     Header(String),
@@ -53,11 +56,11 @@ impl Place {
         let wrong = || TargetError::NotAnAddress(text.into());
         let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = whole.parse().map_err(|_| wrong())?;
-        match uri.scheme_str() {
-            Some("http" | "grpc") => {}
-            Some("https" | "grpcs") => return Err(TargetError::Tls(text.into())),
+        let is_tls = match uri.scheme_str() {
+            Some("http" | "grpc") => false,
+            Some("https" | "grpcs") => true,
             _ => return Err(wrong()),
-        }
+        };
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         // `host:` and `host:99999` have a colon and no port.
@@ -71,7 +74,7 @@ impl Place {
             }
             None => default_port,
         };
-        Ok(Self { host, port, prefix: uri.path().trim_end_matches('/').to_owned() })
+        Ok(Self { host, port, prefix: uri.path().trim_end_matches('/').to_owned(), is_tls })
     }
 
     /// `host:port`, as it stands in a request.
@@ -97,6 +100,8 @@ pub struct Target {
     pub is_guessed: bool,
     /// Sent with every request: tokens, tenants.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// For `https` addresses: whom to trust instead of the public authorities.
+    pub trust: Option<Trust>,
     /// Longest wait for one answer.
     pub timeout: Duration,
     /// Time of the rows that are sent; ids are made from it as well.
@@ -115,6 +120,7 @@ impl Target {
             requests_at_once: 128,
             is_guessed: false,
             headers: Vec::new(),
+            trust: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -158,13 +164,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_people_write_them() {
-        let place = |host: &str, port, prefix: &str| Ok(Place { host: host.into(), port, prefix: prefix.into() });
+        let place = |host: &str, port, prefix: &str| Ok(Place { host: host.into(), port, prefix: prefix.into(), is_tls: false });
         assert_eq!(Place::parse("localhost", 4317), place("localhost", 4317, ""));
         assert_eq!(Place::parse("127.0.0.1:9", 4317), place("127.0.0.1", 9, ""));
         assert_eq!(Place::parse("http://h:9/otlp/", 1), place("h", 9, "/otlp"));
         assert_eq!(Place::parse("http://[::1]:9", 1), place("::1", 9, ""));
         assert_eq!(Place::parse("[::1]", 7), place("::1", 7, ""));
-        assert!(matches!(Place::parse("https://h", 1), Err(TargetError::Tls(_))));
+        assert!(Place::parse("https://h", 1).is_ok_and(|place| place.is_tls));
         for wrong in ["", ":9", "h:", "h:99999", "ftp://h", "a b"] {
             assert!(matches!(Place::parse(wrong, 1), Err(TargetError::NotAnAddress(_))), "{wrong}");
         }

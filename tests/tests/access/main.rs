@@ -180,3 +180,96 @@ fn strangers_are_kept_out_unless_somebody_says_so() {
     assert_eq!(validate(json!({ "api": tls })).0, Some(0));
     assert_eq!(validate(json!({"api": {"tls": {"cert_file": "c.pem"}}})).0, Some(1));
 }
+
+/// Scenario: our own senders, `gen` and `check otlp`, at doors with certificates and a token; with the right
+/// authority and token, without a token, without the authority.
+/// Guarantees: the first is taken and keeps every rule; the others are told what is missing.
+#[test]
+fn our_own_senders_speak_tls_and_show_tokens() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let authority = Authority::new("test");
+    let (cert, key) = write(folder.path(), &authority.issue("geophone"));
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &authority.cert).expect("written");
+    let (secret, rule) = token("gen", "shop", &["send"]);
+    let door = json!({"tls": {"cert_file": cert, "key_file": key}});
+    // The largest request goes over the line several times, and ciphers are slow without optimisation.
+    let otlp = json!({"max_request_size": "1MiB", "protocols": {"grpc": door, "http": door}});
+    let config = json!({"receivers": {"otlp": otlp}, "access": {"tokens": [rule]}});
+    let path = folder.path().join("geophone.yaml");
+    std::fs::write(&path, config.to_string()).expect("written");
+    let server = Server::start(&folder.path().join("data"), &["--config", path.to_str().expect("a plain path")]);
+    let run = |arguments: &[&str], with: &[&str]| {
+        let output = Command::new(binary()).args(arguments).args(with).args(["--output", "json"]).output();
+        let output = output.expect("the binary can be started");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), answer, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (header, ca) = (format!("authorization=Bearer {secret}"), ca.to_str().expect("a plain path"));
+    for (protocol, address) in [("grpc", &server.grpc), ("http", &server.otlp_http)] {
+        let endpoint = format!("https://{}", address.replace("127.0.0.1", "localhost"));
+        let sender = ["gen", "--endpoint", &endpoint, "--protocol", protocol, "--requests", "3", "--items-per-request", "10"];
+        let (code, report, said) = run(&sender, &["--ca-file", ca, "--header", &header]);
+        assert_eq!((code, &report["acked_items"]), (Some(0), &json!(30)), "{protocol}: {said}");
+        let (_, report, said) = run(&sender, &["--ca-file", ca]);
+        assert_eq!(report["refused_items"], 30, "{protocol}: no token: {said}");
+        let (code, _, said) = run(&sender, &["--header", &header]);
+        assert!(code == Some(1) && said.to_lowercase().contains("certificate"), "{protocol}: a stranger's certificate: {said}");
+    }
+    let [grpc, http] = [&server.grpc, &server.otlp_http].map(|address| format!("https://{address}"));
+    let (code, findings, said) =
+        run(&["check", "otlp", "--limit", "1MiB", "--grpc", &grpc, "--http", &http], &["--ca-file", ca, "--header", &header]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(findings.as_array().is_some_and(|findings| findings.iter().any(|finding| finding["outcome"] == "pass")));
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Scenario: one tenant sends as fast as it is answered over eight connections, far above its budget, while
+/// another sends little.
+/// Guarantees: all of the quiet one's requests are taken at once; the noisy one is told to wait, gets about its
+/// budget, and both ledgers add up.
+#[test]
+fn a_noisy_tenant_does_not_hinder_another() {
+    const BUDGET: u64 = 200;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let tenant = json!({"name": "noisy", "items_per_second": BUDGET});
+    let config = json!({"access": {"tenant_header": "x-tenant", "tenants": [tenant]}});
+    let path = folder.path().join("geophone.yaml");
+    std::fs::write(&path, config.to_string()).expect("written");
+    let server = Server::start(&folder.path().join("data"), &["--config", path.to_str().expect("a plain path")]);
+    let send = |tenant: &str, more: &[&str]| {
+        let header = format!("x-tenant={tenant}");
+        let mut command = Command::new(binary());
+        command.args(["gen", "--endpoint", &server.grpc, "--items-per-request", "20", "--output", "json", "--header", &header]);
+        command.args(more).stdout(std::process::Stdio::piped()).spawn().expect("the binary can be started")
+    };
+    let report = |child: std::process::Child| -> Value {
+        let output = child.wait_with_output().expect("it ends");
+        serde_json::from_slice(&output.stdout).expect("a report")
+    };
+    let noisy = send("noisy", &["--duration", "6s", "--connections", "8"]);
+    let quiet = report(send("quiet", &["--duration", "5s", "--rate", "20", "--connections", "1"]));
+    let noisy = report(noisy);
+    let count = |report: &Value, name: &str| report[name].as_u64().expect("a number");
+    assert!(count(&quiet, "items") > 1000 && count(&quiet, "refused_items") == 0, "{quiet}");
+    assert!(count(&noisy, "refused_items") > 10 * count(&noisy, "acked_items"), "{noisy}");
+    // A second's worth may be saved up, and the run has an end that is not sharp.
+    assert!(count(&noisy, "acked_items") <= BUDGET * 10, "{noisy}");
+    let p99 = quiet["latency_ms"]["p99"].as_f64().expect("a number");
+    eprintln!("quiet beside a flood of {} refused items: p99 {p99} ms", count(&noisy, "refused_items"));
+    let metrics = server.text("/metrics");
+    let of = |name: &str, tenant: &str| -> f64 {
+        let label = format!("tenant=\"{tenant}\"");
+        metrics
+            .lines()
+            .filter(|line| line.starts_with(name) && line.contains(&label))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
+    };
+    for tenant in ["quiet", "noisy"] {
+        let [received, acked, refused] =
+            ["geophone_received_items_total", "geophone_acked_items_total", "geophone_refused_items_total"].map(|name| of(name, tenant));
+        assert_eq!(received, acked + refused, "{tenant}");
+    }
+    assert_eq!(server.stop(), Some(0));
+}

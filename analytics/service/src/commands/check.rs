@@ -7,10 +7,13 @@ use crate::{
     wiring::{SystemClock, io_runtime},
 };
 use clap::{Args, Subcommand};
-use geophone_client::conformance::{self, Finding, Outcome, Target, TargetError};
+use geophone_client::{
+    Trust,
+    conformance::{self, Finding, Outcome, Target, TargetError},
+};
 use geophone_proto::{action::millis, seam::Clock};
 use serde_json::json;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// Check whether a server keeps the rules of its protocol.
 #[derive(Debug, Args)]
@@ -48,6 +51,9 @@ pub struct CheckOtlp {
     /// Sent with every request, as often as needed: `name=value`.
     #[arg(long, env = "GEOPHONE_HEADER", value_name = "NAME=VALUE", hide_env_values = true)]
     header: Vec<String>,
+    /// For `https` addresses: PEM file with the authorities to trust instead of the public ones.
+    #[arg(long, env = "GEOPHONE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Longest wait for one answer.
     #[arg(long, env = "GEOPHONE_TIMEOUT", value_name = "D", default_value = "10s", value_parser = duration)]
     timeout: Duration,
@@ -91,6 +97,9 @@ impl CheckOtlp {
         let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
         let mut target = Target::new(SystemClock.now());
         (target.request_bytes_max, target.overload_bytes, target.timeout) = (bytes(self.limit), bytes(self.overload), self.timeout);
+        if let Some(path) = &self.ca_file {
+            target.trust = Some(Trust::of(Some(path))?);
+        }
         for header in &self.header {
             target = target.with_header(header)?;
         }

@@ -5,7 +5,7 @@ use crate::{commands::FormatArg, error::ServiceError, wiring::io_runtime};
 use clap::{Args, ValueEnum};
 use geophone_client::{Compression, Protocol};
 use geophone_proto::{Signal, action::millis, seam::Clock};
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Send generated telemetry to an OTLP receiver and measure how it answers.
 #[derive(Clone, Debug, Args)]
@@ -15,6 +15,12 @@ pub struct GenArgs {
     /// Receiver: URL or address [default: 127.0.0.1:4317 for grpc, :4318 for http].
     #[arg(long, env = "GEOPHONE_ENDPOINT", value_name = "URL|ADDR")]
     pub endpoint: Option<String>,
+    /// For an `https` endpoint: PEM file with the authorities to trust instead of the public ones.
+    #[arg(long, env = "GEOPHONE_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Sent with every request, as often as needed: `name=value`, as `authorization=Bearer ...`.
+    #[arg(long, env = "GEOPHONE_HEADER", value_name = "NAME=VALUE", hide_env_values = true, value_parser = header)]
+    pub header: Vec<(String, String)>,
     /// How requests travel.
     #[arg(long, value_enum, env = "GEOPHONE_PROTOCOL", default_value = "grpc")]
     pub protocol: ProtocolWord,
@@ -87,11 +93,20 @@ fn duration(text: &str) -> Result<Duration, String> {
     millis::parse(text).filter(|span| !span.is_zero()).ok_or_else(|| format!("`{text}` is not a duration: write `500ms`, `10s` or `2m`"))
 }
 
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is no header: write name=value")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
 /// What to do, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Where to.
     pub endpoint: String,
+    /// Authorities to trust.
+    pub ca_file: Option<PathBuf>,
+    /// Further header fields.
+    pub headers: Vec<(String, String)>,
     /// How requests travel.
     pub protocol: Protocol,
     /// How bodies are compressed.
@@ -141,6 +156,8 @@ impl GenArgs {
         };
         Ok(Task {
             endpoint: self.endpoint.clone().unwrap_or_else(|| usual.to_owned()),
+            ca_file: self.ca_file.clone(),
+            headers: self.header.clone(),
             protocol,
             compression,
             signal,

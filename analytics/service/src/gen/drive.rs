@@ -62,6 +62,8 @@ pub async fn drive(task: Task, clock: Arc<dyn Clock>) -> Result<Report, ServiceE
 fn connect(task: &Task) -> Result<Client, ServiceError> {
     let config = ClientConfig {
         endpoint: task.endpoint.clone(),
+        ca_file: task.ca_file.clone(),
+        headers: task.headers.clone(),
         protocol: task.protocol,
         compression: task.compression,
         timeout: Duration::from_secs(30),

@@ -129,7 +129,12 @@ impl Log {
             Some(active) => active.clone(),
             None => {
                 let segment = Arc::new(self.create(first)?);
-                lock(&self.state).segments.push_back(segment.clone());
+                let mut state = lock(&self.state);
+                // A segment that a crash left without a record has the same file: forgetting it later would
+                // remove what is written there now.
+                state.segments.retain(|held| held.first != first);
+                state.segments.push_back(segment.clone());
+                drop(state);
                 writer.active = Some(segment.clone());
                 segment
             }

@@ -3,6 +3,8 @@
 
 mod append;
 mod format;
+#[cfg(test)]
+mod fuzz;
 mod options;
 mod reader;
 mod recovery;

@@ -131,6 +131,29 @@ fn a_torn_end_is_cut_at_every_offset() {
     }
 }
 
+/// Scenario: a crash left a segment with a header and no record; it is written anew, and what came before is released.
+/// Guarantees: what was acked since is there after a restart.
+#[test]
+fn a_segment_that_was_left_empty_is_not_forgotten_with_what_is_in_it_now() {
+    let dir = folder();
+    let (log, _) = open(dir.path(), log_options());
+    log.append(records(3)).expect("there is room");
+    log.roll();
+    log.append(records(1)).expect("there is room");
+    drop(log);
+    let newest = recovery::list(&dir.path().join("log")).expect("the folder can be listed").pop().expect("there are two");
+    fs::OpenOptions::new().write(true).open(&newest).and_then(|file| file.set_len(50)).expect("it can be cut");
+    let (log, recovery) = open(dir.path(), log_options());
+    assert_eq!((recovery.records, recovery.torn_bytes), (3, 10));
+    assert_eq!(log.append(records(2)).expect("there is room"), Seq(4));
+    log.release(Seq(4));
+    let found = drain(&log, 0);
+    drop(log);
+    let (log, _) = open(dir.path(), log_options());
+    assert_eq!(drain(&log, 0), found);
+    assert_eq!(found.len(), 2);
+}
+
 /// Scenario: writing, syncing or creating fails once, with several pieces already written.
 /// Guarantees: the error asks for a retry, nothing of the group is read, now or after a restart, and
 /// the next append works at the same position.
