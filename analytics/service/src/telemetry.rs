@@ -63,6 +63,7 @@ fn describe() {
     describe_counter!("geophone_brain_rebuilds_total", "Times the brain panicked and was rebuilt from snapshot and log");
     describe_counter!("geophone_brain_skipped_records_total", "Records that the brain cannot take, kept in the quarantine folder");
     describe_gauge!("geophone_brain_snapshot_bytes", "Size of the brain's newest snapshot");
+    describe_gauge!("geophone_brain_snapshot_seconds", "How long the brain stood still for its newest snapshot");
     describe_gauge!("geophone_channel_waiting", "Messages waiting in a bounded channel");
     describe_counter!("geophone_api_refused_total", "Requests to the API answered with an error, by status");
     describe_counter!("geophone_view_forgotten_total", "Items that the read model no longer shows");

@@ -14,7 +14,10 @@ use geophone_proto::{
 use geophone_store::{Log, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
 };
 use tokio::sync::mpsc;
 
@@ -38,8 +41,8 @@ pub struct Dispatcher {
     pub work: Receiver<Work>,
     /// Keeps what was derived.
     pub store: Arc<Store>,
-    /// Told what may be forgotten.
-    pub log: Arc<Log>,
+    /// Who keeps the brain's memory: writing it takes longer than an action may wait.
+    pub keeper: SyncSender<Memory>,
     /// Shows.
     pub view: Arc<View>,
     /// Does.
@@ -80,7 +83,10 @@ impl Dispatcher {
                 }
                 Work::Save(memory) => {
                     self.take_held(&mut progress);
-                    self.save(&memory);
+                    // Waits where the one before is still being written. The keeper outlives this thread.
+                    if self.keeper.send(memory).is_err() {
+                        metrics::counter!("geophone_brain_snapshots_failed_total").increment(1);
+                    }
                 }
             }
         }
@@ -167,11 +173,15 @@ impl Dispatcher {
             metrics::counter!("geophone_actions_refused_total", "reason" => "outcome_lost").increment(1);
         }
     }
+}
 
-    fn save(&self, memory: &Memory) {
-        let Some(last) = memory.next.0.checked_sub(1) else { return };
-        match self.store.snapshot_write(Seq(last), &memory.bytes) {
-            Ok(()) => self.log.release(Seq(last)),
+/// Writes what the brain knows, each time everything before it was stored. Windows that came to the store since
+/// are written with it: replay brings them once more, and they are the same.
+pub fn keep(memories: &Receiver<Memory>, store: &Store, log: &Log) {
+    while let Ok(memory) = memories.recv() {
+        let Some(last) = memory.next.0.checked_sub(1) else { continue };
+        match store.snapshot_write(Seq(last), &memory.bytes) {
+            Ok(()) => log.release(Seq(last)),
             Err(error) => {
                 metrics::counter!("geophone_brain_snapshots_failed_total").increment(1);
                 tracing::error!("the brain's snapshot was not written, the log keeps what it needs: {error}");

@@ -58,6 +58,7 @@ pub struct Service {
     ticker: tokio::task::JoinHandle<()>,
     committer: JoinHandle<()>,
     dispatcher: JoinHandle<()>,
+    keeper: JoinHandle<()>,
     errands: Vec<JoinHandle<()>>,
     stacks: Stacks,
     sealer: Stoppable<()>,
@@ -90,7 +91,7 @@ impl Service {
         let (actions, actor) = site.act(listening.throttle.clone(), &memory)?;
         let mut stacks = site.look_up_stacks()?;
         let (mind, work) = site.think(start, memory)?;
-        let dispatcher = site.dispatch(work, actions, stacks.requests.take())?;
+        let [dispatcher, keeper] = site.dispatch(work, actions, stacks.requests.take())?;
         let sealer = site.seal()?;
         let ticker = site.tick();
         let couriers = site.tell(addresses)?;
@@ -112,6 +113,7 @@ impl Service {
             ticker,
             committer,
             dispatcher,
+            keeper,
             errands,
             stacks,
             sealer,
@@ -149,7 +151,11 @@ impl Service {
     /// Returns once a part has ended that should not have.
     pub async fn failed(&self) {
         let mut look = tokio::time::interval(Duration::from_secs(1));
-        while !(self.mind.thinker.thread.is_finished() || self.dispatcher.is_finished() || self.committer.is_finished()) {
+        while !(self.mind.thinker.thread.is_finished()
+            || self.dispatcher.is_finished()
+            || self.keeper.is_finished()
+            || self.committer.is_finished())
+        {
             look.tick().await;
         }
     }
@@ -167,6 +173,7 @@ impl Service {
         self.mind.thinker.stop.store(true, Ordering::Release);
         let thought = threads::join("brain", self.mind.thinker.thread).await?;
         threads::join("dispatcher", self.dispatcher).await?;
+        threads::join("keeper", self.keeper).await?;
         // Their outcomes are the last records; the next start steps them.
         for errand in self.errands {
             threads::join("actor", errand).await?;

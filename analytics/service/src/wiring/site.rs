@@ -2,7 +2,7 @@
 
 use super::{
     committer::Committer,
-    dispatcher::{Dispatcher, Work},
+    dispatcher::{self, Dispatcher, Work},
     outward::{self, Couriers},
     pulse::Pulse,
     recovery,
@@ -171,11 +171,14 @@ impl Site {
         work: Receiver<Work>,
         actions: mpsc::Sender<act::Errand>,
         stacks: Option<mpsc::Sender<StackRequest>>,
-    ) -> Result<JoinHandle<()>, ServiceError> {
-        let (store, log, view) = (self.store.clone(), self.log.clone(), self.view.clone());
-        let (models, pulse, submitter) = (self.models.clone(), self.pulse.clone(), self.submitter.clone());
-        let dispatcher = Dispatcher { work, store, log, view, actions, stacks, pulse, models, submitter };
-        threads::plain("dispatcher", move || dispatcher.run())
+    ) -> Result<[JoinHandle<()>; 2], ServiceError> {
+        let (keeper, memories) = sync_channel(1);
+        let (store, log) = (self.store.clone(), self.log.clone());
+        let keeper_thread = threads::plain("keeper", move || dispatcher::keep(&memories, &store, &log))?;
+        let (store, view, pulse) = (self.store.clone(), self.view.clone(), self.pulse.clone());
+        let (models, submitter) = (self.models.clone(), self.submitter.clone());
+        let dispatcher = Dispatcher { work, store, keeper, view, actions, stacks, pulse, models, submitter };
+        Ok([threads::plain("dispatcher", move || dispatcher.run())?, keeper_thread])
     }
 
     /// Does what the brain decided, never twice: what the log tells of the past is read first.

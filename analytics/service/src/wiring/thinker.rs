@@ -26,8 +26,10 @@ use std::{
 
 /// How long the reader waits before looking at the stop sign.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// A snapshot is taken this often, if anything was learnt.
+/// A snapshot is taken this often, if anything was learnt, but where it takes long, only so often that the brain
+/// thinks for most of the time: this many times as long as the last one took.
 const SNAPSHOT_NS: u64 = 60_000_000_000;
+const SNAPSHOT_SHARE: u64 = 100;
 
 /// Gives a model to score with, by name, version and hash; again after a panic.
 pub type TakeModel = Arc<dyn Fn(&ModelRef) -> Result<Box<dyn Model>, ServiceError> + Send + Sync>;
@@ -86,6 +88,8 @@ struct Stand {
     reader: LogReader,
     memory: Memory,
     saved_at: u64,
+    /// How long the last snapshot took.
+    took_ns: u64,
     panicked: BTreeSet<Seq>,
     skipped: BTreeSet<Seq>,
     has_told_caught_up: bool,
@@ -139,8 +143,16 @@ impl Thinker {
         self.hand_on(self.clock.now(), vec![Effect::LineUp(Box::new(brain.line_up()))])?;
         let reader = self.log.reader(memory.next);
         let saved_at = self.clock.now().0;
-        let mut stand =
-            Stand { brain, reader, memory, saved_at, panicked: BTreeSet::new(), skipped: BTreeSet::new(), has_told_caught_up: false };
+        let mut stand = Stand {
+            brain,
+            reader,
+            memory,
+            saved_at,
+            took_ns: 0,
+            panicked: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            has_told_caught_up: false,
+        };
         self.pulse.set_brain(true);
         self.note_position(&mut stand);
         loop {
@@ -156,7 +168,7 @@ impl Thinker {
                 }
             }
             self.note_position(&mut stand);
-            if self.clock.now().0.saturating_sub(stand.saved_at) >= SNAPSHOT_NS {
+            if self.clock.now().0.saturating_sub(stand.saved_at) >= SNAPSHOT_NS.max(stand.took_ns.saturating_mul(SNAPSHOT_SHARE)) {
                 self.save(&mut stand)?;
             }
         }
@@ -251,6 +263,8 @@ impl Thinker {
             return Ok(());
         }
         stand.memory = Memory { next, bytes: stand.brain.snapshot().into() };
+        stand.took_ns = self.clock.now().0.saturating_sub(stand.saved_at);
+        metrics::gauge!("geophone_brain_snapshot_seconds").set(Duration::from_nanos(stand.took_ns).as_secs_f64());
         stand.panicked.clear();
         metrics::gauge!("geophone_brain_snapshot_bytes").set(stand.memory.bytes.len() as f64);
         // Through the same channel as effects: saved only after everything before it was stored.

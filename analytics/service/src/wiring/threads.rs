@@ -6,6 +6,7 @@
 //! | `committer` | log append, ack | both its channels are closed |
 //! | `thinker` | brain | told to stop and the log is read |
 //! | `dispatcher` | effects | the thinker has ended |
+//! | `keeper` | the brain's memory onto the disk | the dispatcher has ended |
 //! | `actor` | actions | the dispatcher has ended |
 //! | `stacks` | stacks of flagged spans | the dispatcher has ended |
 //! | `recorder` | the kernel's events into the ring | told to stop |
