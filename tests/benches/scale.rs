@@ -100,6 +100,7 @@ fn send(client: &Client, runtime: &tokio::runtime::Runtime, series: u64, windows
 }
 
 /// Waits until the server has nothing to do: under 2 % of a core for 2 s.
+#[allow(clippy::disallowed_methods, reason = "a share of time is measured over time")]
 fn idle(pid: u32) {
     let mut before = (Instant::now(), processor_seconds(pid));
     eventually("the server is idle", || {
