@@ -101,11 +101,17 @@ struct {
     __type(value, u64);
 } counts SEC(".maps");
 
+// A probed function's call of one thread.
+struct call {
+    u64 begun;   // 0 between calls
+    u64 told_at; // when its stack was last taken
+};
+
 struct {
     __uint(type, MAP_LRU_HASH);
     __uint(max_entries, 16384);
     __type(key, u64);
-    __type(value, u64);
+    __type(value, struct call);
 } calls SEC(".maps");
 
 ALWAYS void count(u32 which)
@@ -465,7 +471,16 @@ int on_call(void *ctx)
 {
     u64 id = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
     struct task_struct *task = bpf_get_current_task_btf();
-    bpf_map_update_elem(&calls, &id, &now, 0);
+    struct settings *settings = wanted();
+    struct call *known = bpf_map_lookup_elem(&calls, &id), call = {.begun = now};
+    call.told_at = known ? known->told_at : 0;
+    // Every call is timed; a stack in a while stands for those after it. Copying stacks would be what is measured.
+    int is_due = !settings || now - call.told_at >= settings->gap_ns;
+    if (is_due)
+        call.told_at = now;
+    bpf_map_update_elem(&calls, &id, &call, 0);
+    if (!is_due)
+        return 0;
     struct scratch *scratch = begin(3, CALL, task);
     if (!scratch)
         return 0;
@@ -481,11 +496,11 @@ SEC("uretprobe")
 int on_return(void *ctx)
 {
     u64 id = bpf_get_current_pid_tgid();
-    u64 *begun = bpf_map_lookup_elem(&calls, &id);
-    if (!begun)
+    struct call *call = bpf_map_lookup_elem(&calls, &id);
+    if (!call || !call->begun)
         return 0;
-    u64 took = bpf_ktime_get_ns() - *begun;
-    bpf_map_delete_elem(&calls, &id);
+    u64 took = bpf_ktime_get_ns() - call->begun;
+    call->begun = 0;
     struct task_struct *task = bpf_get_current_task_btf();
     tell_life(task, RETURN, took);
     return 0;

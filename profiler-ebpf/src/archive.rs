@@ -12,12 +12,11 @@ use crate::{
 };
 use geophone_proto::{
     UnixNanos,
-    seam::{SeamError, StackSource},
     stacks::{StackAnswer, StackRequest},
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Samples of one answer at most.
@@ -51,6 +50,8 @@ pub struct State {
     pub calls: Calls,
     /// For the recorder.
     pub commands: Vec<Command>,
+    /// Events that the kernel could not hand over, and all of them.
+    pub events: [u64; 2],
 }
 
 /// The flight recorder, as askers see it.
@@ -80,6 +81,7 @@ impl Archive {
             modules: Modules::default(),
             calls: Calls::default(),
             commands: Vec::new(),
+            events: [0; 2],
         };
         Self { state: Mutex::new(state), names: Mutex::default() }
     }
@@ -97,6 +99,11 @@ impl Archive {
     /// Samples kept, and the time from the oldest to the newest.
     pub fn extent(&self) -> (usize, u64) {
         self.state().ring.extent()
+    }
+
+    /// Events that the kernel could not hand over, and all of them, since the start.
+    pub fn events(&self) -> [u64; 2] {
+        self.state().events
     }
 
     /// Memory of the ring.
@@ -156,11 +163,16 @@ impl Archive {
         found.iter().map(|sample| sample_of(sample, &facts[&sample.entry.process], &names)).collect()
     }
 
-    /// Stacks of flagged spans; asks for a closer look at their processes as well.
+    /// Stacks of flagged spans.
     pub fn answer(&self, request: &StackRequest, now: UnixNanos) -> StackAnswer {
+        attach(request, &self.evidence(request, now))
+    }
+
+    /// Samples from among which flagged spans get their stacks; asks for a closer look at their processes as well.
+    pub fn evidence(&self, request: &StackRequest, now: UnixNanos) -> Vec<Sample> {
         let spans = || request.flagged.iter().chain(&request.baseline);
         let (Some(from), Some(to)) = (spans().map(|span| span.start).min(), spans().map(|span| span.end).max()) else {
-            return attach(request, &[]);
+            return Vec::new();
         };
         let tags = spans().map(|span| Tag { trace_id: span.trace_id, span_id: span.span_id }).collect();
         let (processes, pids) = {
@@ -175,7 +187,7 @@ impl Archive {
         if !pids.is_empty() && now.since(to) < FRESH_NS {
             self.state().commands.push(Command::Burst { pids, length_ns: BURST_NS });
         }
-        attach(request, &samples)
+        samples
     }
 }
 
@@ -214,24 +226,5 @@ fn sample_of(found: &Found, facts: &Facts, names: &Names) -> Sample {
         trace_id: entry.tag.map(|tag| tag.trace_id),
         span_id: entry.tag.map(|tag| tag.span_id),
         stack,
-    }
-}
-
-/// The archive as the brain's seam.
-pub struct LiveSource {
-    archive: Arc<Archive>,
-    clock: Arc<dyn geophone_proto::seam::Clock>,
-}
-
-impl LiveSource {
-    /// Asks this archive.
-    pub fn new(archive: Arc<Archive>, clock: Arc<dyn geophone_proto::seam::Clock>) -> Self {
-        Self { archive, clock }
-    }
-}
-
-impl StackSource for LiveSource {
-    fn stacks(&mut self, request: &StackRequest) -> Result<StackAnswer, SeamError> {
-        Ok(self.archive.answer(request, self.clock.now()))
     }
 }

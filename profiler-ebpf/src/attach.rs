@@ -7,7 +7,8 @@ use geophone_proto::{
     stacks::{LinkClass, SpanPlace, StackAnswer, StackRequest, Stacks, ThreadState, TopFunction, WantedSpan},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt::Write as _,
 };
 
@@ -80,6 +81,8 @@ struct Sum {
     line: u32,
     self_ns: u64,
     total_ns: u64,
+    /// How deep it lies at most, where it is the program's own; 0 elsewhere.
+    own_depth: usize,
 }
 
 /// What a set of spans adds up to.
@@ -107,10 +110,12 @@ impl Sums {
         self.samples += 1;
         *self.by_state.entry(sample.state).or_default() += ns;
         // Recursion counts once in the total.
-        let distinct: BTreeSet<(&str, &str)> = sample.stack.iter().map(|frame| (frame.function.as_str(), frame.file.as_str())).collect();
-        for (function, file) in distinct {
-            let line = sample.stack.iter().find(|frame| frame.function == function && frame.file == file).map_or(0, |frame| frame.line);
-            self.function(function, file, line, sample.state).total_ns += ns;
+        let mut met: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for (depth, frame) in (1..).zip(&sample.stack) {
+            let is_first = met.insert((&frame.function, &frame.file));
+            let sum = self.function(&frame.function, &frame.file, frame.line, sample.state);
+            sum.total_ns += if is_first { ns } else { 0 };
+            sum.own_depth = sum.own_depth.max(if frame.is_own() { depth } else { 0 });
         }
         if let Some(leaf) = sample.stack.last() {
             self.function(&leaf.function, &leaf.file, leaf.line, sample.state).self_ns += ns;
@@ -154,13 +159,13 @@ fn scaled(total_ns: u64, normal: u64, flagged: u64) -> u64 {
 /// Functions by how much more time they took than in as many normal spans; of equals, those first that
 /// took it themselves.
 fn top(flagged: &Sums, normal: &Sums) -> Vec<TopFunction> {
-    let mut rows: Vec<TopFunction> = flagged
+    let mut rows: Vec<(usize, TopFunction)> = flagged
         .functions
         .iter()
         .map(|(key, sum)| {
             let (function, file, state) = key;
             let baseline = normal.functions.get(key).map_or(0, |sum| sum.total_ns);
-            TopFunction {
+            let row = TopFunction {
                 function: function.clone(),
                 file: file.clone(),
                 line: sum.line,
@@ -168,12 +173,15 @@ fn top(flagged: &Sums, normal: &Sums) -> Vec<TopFunction> {
                 self_ns: sum.self_ns,
                 total_ns: sum.total_ns,
                 baseline_total_ns: scaled(baseline, normal.spans, flagged.spans),
-            }
+            };
+            (sum.own_depth, row)
         })
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse((i128::from(row.total_ns) - i128::from(row.baseline_total_ns), row.self_ns)));
+    let excess = |row: &TopFunction| i128::from(row.total_ns) - i128::from(row.baseline_total_ns);
+    // A chain of callers shares its excess: the innermost function that is the program's own says most.
+    rows.sort_by_key(|(own_depth, row)| Reverse((excess(row), *own_depth, row.self_ns)));
     rows.truncate(TOP_MAX);
-    rows
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Lines in order, each count scaled from `normal` spans to `flagged` ones.
@@ -225,6 +233,15 @@ pub fn attach(request: &StackRequest, samples: &[Sample]) -> StackAnswer {
     }
 }
 
+/// The samples that such a link ties to flagged or normal spans, each once, in their order.
+pub fn belonging(request: &StackRequest, samples: &[Sample], link: LinkClass) -> Vec<Sample> {
+    let evidence = Evidence::new(request, samples);
+    let spans = request.flagged.iter().chain(&request.baseline);
+    let found: HashSet<*const Sample> =
+        spans.flat_map(|span| evidence.of(span, link)).map(|(sample, _)| std::ptr::from_ref(sample)).collect();
+    samples.iter().filter(|sample| found.contains(&std::ptr::from_ref(*sample))).cloned().collect()
+}
+
 /// Samples of any subject as folded text.
 pub fn folded(samples: &[Sample]) -> String {
     let mut sums = Sums::default();
@@ -256,7 +273,7 @@ mod tests {
             tid: 1,
             trace_id: tag.map(|number| TraceId([number; 16])),
             span_id: tag.map(|number| SpanId([number; 8])),
-            stack: functions.iter().map(|name| Frame { function: (*name).into(), file: String::new(), line: 0 }).collect(),
+            stack: functions.iter().map(|name| Frame { function: (*name).into(), ..Frame::default() }).collect(),
         }
     }
 
@@ -299,6 +316,14 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_is_kept_once_and_nothing_else() {
+        let samples =
+            [sample(150, Some(1), &["hot"]), sample(151, None, &["other"]), sample(350, Some(2), &["normal"]), sample(900, Some(9), &[])];
+        assert_eq!(belonging(&request(), &samples, LinkClass::Span), [samples[0].clone(), samples[2].clone()]);
+        assert_eq!(belonging(&request(), &samples, LinkClass::Service), [samples[1].clone()]);
+    }
+
+    #[test]
     fn one_kind_of_link_for_all() {
         let flagged = vec![span(1, 100, 200), span(4, 100, 200)];
         let samples = [sample(150, Some(1), &["main", "hot"]), sample(160, None, &["main", "idle"])];
@@ -319,6 +344,29 @@ mod tests {
             [sample(1, Some(1), &["hot"]), sample(2, Some(2), &["hot"]), sample(3, Some(3), &["hot"]), sample(4, Some(3), &["hot"])];
         let stacks = attach(&request(), &samples).stacks.expect("tagged samples");
         assert_eq!((stacks.top[0].total_ns, stacks.top[0].baseline_total_ns), (10, 15));
+    }
+
+    #[test]
+    fn of_a_chain_with_equal_excess_the_programs_innermost_is_first() {
+        let frame = |function: &str, file: &str, module: &str| Frame {
+            function: function.into(),
+            file: file.into(),
+            module: module.into(),
+            line: 1,
+        };
+        let asleep = Sample {
+            state: ThreadState::Blocked,
+            stack: vec![
+                frame("main", "src/main.rs", "cart"),
+                frame("cart::wait", "src/wait.rs", "cart"),
+                frame("std::thread::sleep", "/rustc/abc/library/std/src/thread/mod.rs", "cart"),
+                frame("clock_nanosleep", "", "libc.so.6"),
+                frame("sys_clock_nanosleep", "", ""),
+            ],
+            ..sample(150, Some(1), &[])
+        };
+        let stacks = attach(&request(), &[asleep]).stacks.expect("tagged");
+        assert_eq!(stacks.top.iter().map(|row| row.function.as_str()).take(2).collect::<Vec<_>>(), ["cart::wait", "main"]);
     }
 
     #[test]

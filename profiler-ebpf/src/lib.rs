@@ -15,7 +15,7 @@ mod ring;
 pub mod sample;
 mod symbols;
 
-pub use archive::{Archive, LiveSource, Subject};
+pub use archive::{Archive, Subject};
 pub use calls::{Bucket, Calls};
 pub use error::ProfilerError;
 pub use kernel::{Requirement, requirements};

@@ -96,8 +96,13 @@ pub struct Probe {
     pub length: Duration,
 }
 
-/// Watches each call of a function (`BIN:FUNCTION`), in one process or all.
-pub fn probe(binary: &Path, function: &str, pid: Option<u32>, length: Duration) -> Result<Probe, ProfilerError> {
+/// Watches each call of a function (`BIN:FUNCTION`), in one process or all. Blocking for that length, or until it `is_over`.
+pub fn probe(
+    binary: &Path,
+    function: &str,
+    pid: Option<u32>,
+    (length, is_over): (Duration, &dyn Fn() -> bool),
+) -> Result<Probe, ProfilerError> {
     let path = resolve(binary)?;
     let file = File::open(&path).map_err(|source| ProfilerError::Read { path: path.clone(), source })?;
     let offset = function_offset(&file, function).ok_or_else(|| {
@@ -110,7 +115,7 @@ pub fn probe(binary: &Path, function: &str, pid: Option<u32>, length: Duration) 
     let recording = Recording { frequency_hz: 19, off_cpu: false, everybody: false, only: None };
     let (mut recorder, archive) = Recorder::start(recording)?;
     recorder.probe(&path, offset, pid)?;
-    let length = turn_for(&mut recorder, length, &|| false);
+    let length = turn_for(&mut recorder, length, is_over);
     let calls = archive.state().calls.clone();
     let mut samples = archive.samples(&Subject::Everybody, UnixNanos(0), UnixNanos(u64::MAX)).unwrap_or_default();
     let is_called =

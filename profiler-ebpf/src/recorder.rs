@@ -126,7 +126,7 @@ impl Recorder {
         self.obey(&mut state, now_ns);
         self.drain(&mut state);
         self.scan(&mut state, now_ns);
-        self.count(&state);
+        self.count(&mut state);
     }
 
     fn obey(&mut self, state: &mut State, now_ns: u64) {
@@ -371,8 +371,9 @@ impl Recorder {
         }
     }
 
-    fn count(&mut self, state: &State) {
+    fn count(&mut self, state: &mut State) {
         let counts = self.programs.counts();
+        state.events = counts;
         let names = ["geophone_profiler_events_lost_total", "geophone_profiler_events_total"];
         for (which, name) in names.into_iter().enumerate() {
             metrics::counter!(name).increment(counts[which].saturating_sub(self.told[which]));

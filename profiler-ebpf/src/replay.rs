@@ -76,6 +76,11 @@ impl ReplaySource {
         }
         Ok(Self { samples })
     }
+
+    /// All of them.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
 }
 
 impl StackSource for ReplaySource {

@@ -4,17 +4,36 @@ use geophone_proto::{SpanId, TraceId, UnixNanos, stacks::ThreadState};
 use serde::{Deserialize, Serialize};
 
 /// One function on a stack.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frame {
     /// Function name, demangled.
     pub function: String,
     /// Source file, or empty.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub file: String,
     /// Line, or 0.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub line: u32,
+    /// Name of the program or library, `[kernel]`, or empty where unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub module: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(line: &u32) -> bool {
+    *line == 0
+}
+
+impl Frame {
+    /// Of a program or a library of its own, not of the language, the C library or the kernel, in which all programs look alike.
+    pub fn is_own(&self) -> bool {
+        const SYSTEM: [&str; 8] = ["[", "libc.so", "libc-", "libpthread", "libm.so", "libstdc++", "libgcc_s", "ld-linux"];
+        const LANGUAGE: [&str; 8] = ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "__rust", "__libc"];
+        let is_one = |starts: &[&str], name: &str| starts.iter().any(|start| name.starts_with(start));
+        let of_the_language = self.file.contains("/rustc/") || self.file.starts_with("library/") || is_one(&LANGUAGE, &self.function);
+        !(is_one(&SYSTEM, &self.module) || of_the_language || is_one(&["[", "sys_"], &self.function))
+    }
 }
 
 /// What one thread did at one moment (on the CPU) or over one interval (blocked, waiting).

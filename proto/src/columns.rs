@@ -219,6 +219,10 @@ columns! {
         value: Int64Array = DataType::Int64,
         /// Number of observations.
         count: UInt64Array = DataType::UInt64,
+        /// Nanoseconds that one observation of a sampled profile stands for, 0 if unknown.
+        period_ns: UInt64Array = DataType::UInt64,
+        /// When and how much: JSON `[[time_ns, value], ...]`; empty where the sample has no times.
+        observations: StringArray = DataType::Utf8,
         /// Folded: `outermost;...;innermost`; empty if unknown.
         stack: StringArray = DataType::Utf8,
         /// Trace that it was observed in, zeros if none.

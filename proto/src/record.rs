@@ -23,6 +23,8 @@ pub enum Transport {
     Http,
     /// Read from a file by `replay` or `score`.
     File,
+    /// Not received: the service's own, such as stacks of flagged spans.
+    Own,
 }
 
 impl Transport {
@@ -32,6 +34,7 @@ impl Transport {
             Self::Grpc => "grpc",
             Self::Http => "http",
             Self::File => "file",
+            Self::Own => "own",
         }
     }
 }

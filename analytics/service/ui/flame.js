@@ -45,6 +45,9 @@ export function tree(flagged, normal, state) {
   return root;
 }
 
+/** Frames that are no program's own: states, kernel, C library, the language's. */
+const FOREIGN = /^\[|^sys_|^_*(start_thread|clone3?|libc_start)|^(std|core|alloc|tokio)::|^<(std|core|alloc|tokio)/;
+
 /** Follows the largest excess inwards, as long as one child has most of it: where the time went. */
 export function culprit(root) {
   const excess = (node) => node.flagged - node.normal;
@@ -53,9 +56,21 @@ export function culprit(root) {
   for (;;) {
     const next = [...node.children.values()].sort((a, b) => excess(b) - excess(a))[0];
     if (!next || excess(next) <= 0 || excess(next) < 0.6 * excess(root)) return found;
-    if (!/^\[|^sys_|^_*(start_thread|clone3?|libc_start)|^(std|core|alloc|tokio)::|^<(std|core|alloc|tokio)/.test(next.name) && next.parent?.parent) found = next;
+    if (!FOREIGN.test(next.name) && next.parent?.parent) found = next;
     node = next;
   }
+}
+
+/** Names from the caller of where the excess gathers down to the culprit, as `caller › function`. */
+function trail(worst) {
+  const excess = (node) => node.flagged - node.normal;
+  const nodes = [];
+  for (let node = worst; node.parent?.parent; node = node.parent) nodes.unshift(node);
+  const own = nodes.filter((node) => !FOREIGN.test(node.name));
+  const gathers = own.findLastIndex((node) => excess(node) >= 0.85 * excess(nodes[0]));
+  const shown = own.slice(Math.max(gathers - 1, 0)).map((node) => node.name);
+  if (shown.length > 4) shown.splice(2, shown.length - 3, "…");
+  return h("code", {}, shown.join(" › "));
 }
 
 const lasting = (ns) => format.value(ns / 1e9, "duration");
@@ -110,7 +125,7 @@ export async function flame(id) {
     STATES.forEach(([other], index) => buttons[index].setAttribute("aria-pressed", String(other === state)));
     const root = tree(flagged, normal, state);
     const worst = culprit(root);
-    suspect.replaceChildren(...(worst ? ["Most of the extra time is in ", h("code", {}, worst.name), ` (${signed(worst.flagged - worst.normal)}).`] : []));
+    suspect.replaceChildren(...(worst ? ["Most of the extra time is in ", trail(worst), ` (${signed(worst.flagged - worst.normal)}).`] : []));
     const zoom = (focus) => holder.replaceChildren(draw(root, focus, zoom));
     if (root.flagged) zoom(root);
     else holder.replaceChildren(empty("No time in this state."));
@@ -122,9 +137,15 @@ export async function flame(id) {
     h("p", { class: "small soft" }, "Wider = more time in the flagged spans. Red = more than in as many normal spans, blue = less. A click looks closer, a click on what stands above goes back."));
 }
 
+/** Where slow spans spend their extra time, a sentence for each operation and place; anomalies of one operation say it once. */
+export async function culpritLines(anomalies) {
+  const lines = (await Promise.all(anomalies.filter((anomaly) => anomaly.stacks).map(culpritLine))).filter(Boolean);
+  const places = lines.map((line) => `${line.querySelector("a").textContent} ${line.querySelector("code").textContent}`);
+  return lines.filter((_, index) => places.indexOf(places[index]) === index);
+}
+
 /** The function that an anomaly's slow spans spend their extra time in, as one sentence; nothing where unknown. */
-export async function culpritLine(anomaly) {
-  if (!anomaly.stacks) return null;
+async function culpritLine(anomaly) {
   const [flagged, normal] = await Promise.all([api.folded(anomaly.id, "flagged"), api.folded(anomaly.id, "normal").catch(() => "")]).catch(() => ["", ""]);
   const root = tree(flagged, normal, "");
   const worst = culprit(root);
@@ -132,6 +153,6 @@ export async function culpritLine(anomaly) {
   const state = { "[on_cpu]": "on the CPU", "[blocked]": "blocked", "[waiting]": "waiting for a core" };
   let node = worst;
   while (node.parent && !(node.name in state)) node = node.parent;
-  return h("p", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), ": the extra time is in ", h("code", {}, worst.name),
-    `, ${state[node.name] ?? ""} (${signed(worst.flagged - worst.normal)}). `, linkBadge(anomaly.stacks.link));
+  return h("p", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), ": the extra time is in ", trail(worst),
+    `, ${state[node.name] ?? ""} (${signed(worst.flagged - worst.normal)}). `, linkBadge(anomaly.stacks.link).flatMap((part) => [part, " "]));
 }

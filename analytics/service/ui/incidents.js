@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { chart } from "./chart.js";
 import { chip, empty, folded, h, panel, rich, table } from "./dom.js";
 import * as format from "./format.js";
-import { culpritLine } from "./flame.js";
+import { culpritLines } from "./flame.js";
 import { graph } from "./graph.js";
 import { incidentColumns } from "./overview.js";
 import { actionTable } from "./workbench.js";
@@ -111,7 +111,7 @@ export async function incidentPage({ id, redraw }) {
   const charts = await Promise.all(anomalies.slice(0, CHARTS).map(async (anomaly) => h("section", { class: "panel" },
     h("h2", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), h("span", { class: "soft" }, ` ${anomaly.series.kind.replaceAll("_", " ")}`)),
     await anomalyChart(anomaly))));
-  const code = (await Promise.all(anomalies.filter((anomaly) => anomaly.stacks).slice(0, CHARTS).map(culpritLine))).filter(Boolean);
+  const code = await culpritLines(anomalies.filter((anomaly) => anomaly.stacks).slice(0, 2 * CHARTS));
   return {
     title: incident.title,
     interest: ["incident", "action", "window"],

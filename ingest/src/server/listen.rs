@@ -339,6 +339,6 @@ async fn answer(reception: &Reception, transport: Transport, request: Request<In
     match (grpc::is_grpc(request.headers()), transport) {
         (true, _) => reception.grpc(request).await,
         (false, Transport::Grpc) => reception.not_grpc(),
-        (false, Transport::Http | Transport::File) => reception.http(request).await,
+        (false, Transport::Http | Transport::File | Transport::Own) => reception.http(request).await,
     }
 }

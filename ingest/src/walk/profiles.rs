@@ -12,7 +12,7 @@ use super::{
 };
 use arrow_array::{Int64Array, UInt32Array, UInt64Array};
 use geophone_proto::columns::Samples;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 /// An index leads nowhere, or a stack is longer than any is.
 const DICTIONARY_INDEX: Reason = "dictionary_index";
@@ -41,6 +41,8 @@ pub(crate) struct ProfileRows<'d> {
     unit: Cells,
     value: Vec<i64>,
     count: Vec<u64>,
+    period_ns: Vec<u64>,
+    observations: Cells,
     stack: Cells,
     trace_id: Vec<u8>,
     span_id: Vec<u8>,
@@ -54,6 +56,8 @@ struct Profile<'a> {
     samples: Vec<&'a [u8]>,
     time_ns: u64,
     duration_ns: u64,
+    period_type: (Index, Index),
+    period: u64,
     id: &'a [u8],
     attributes: Vec<Index>,
 }
@@ -66,6 +70,7 @@ struct Row<'d> {
     value: i64,
     count: u64,
     time_ns: u64,
+    observations: String,
 }
 
 impl Rows for ProfileRows<'_> {
@@ -93,7 +98,7 @@ impl Rows for ProfileRows<'_> {
 
 impl Row<'_> {
     fn bytes(&self) -> usize {
-        ROW_BYTES + self.stack.len() + self.attributes.iter().map(|pair| pair.len() + 4).sum::<usize>()
+        ROW_BYTES + self.stack.len() + self.observations.len() + self.attributes.iter().map(|pair| pair.len() + 4).sum::<usize>()
     }
 }
 
@@ -107,6 +112,8 @@ impl<'a> Profile<'a> {
                 (2, _) => profile.samples.push(value.bytes()?),
                 (3, _) => profile.time_ns = value.fixed64()?,
                 (4, _) => profile.duration_ns = value.varint()?,
+                (5, Value::Bytes(kind)) => profile.period_type = value_type(kind).unwrap_or_default(),
+                (6, Value::Varint(period)) => profile.period = period,
                 // Other versions have other things from here on; what is not what we know is passed over.
                 (7, Value::Bytes(id)) if id.len() == 16 => profile.id = id,
                 (11, _) => {
@@ -120,6 +127,20 @@ impl<'a> Profile<'a> {
         }
         Ok(profile)
     }
+}
+
+/// Times with their values; times alone mean one each.
+fn observations(sample: &Sample) -> String {
+    let mut text = String::new();
+    for (place, time) in sample.times.iter().enumerate() {
+        let value = sample.values.get(place).copied().unwrap_or(1);
+        // Writing into a text cannot fail.
+        let _ = write!(text, "{}[{time},{value}]", if place == 0 { '[' } else { ',' });
+    }
+    if !text.is_empty() {
+        text.push(']');
+    }
+    text
 }
 
 fn value_type(bytes: &[u8]) -> Result<(Index, Index), WalkError> {
@@ -151,6 +172,8 @@ impl<'d> ProfileRows<'d> {
             unit: Cells::new(),
             value: Vec::new(),
             count: Vec::new(),
+            period_ns: Vec::new(),
+            observations: Cells::new(),
             stack: Cells::new(),
             trace_id: Vec::new(),
             span_id: Vec::new(),
@@ -199,6 +222,7 @@ impl<'d> ProfileRows<'d> {
             value,
             count: values.max(times) as u64,
             time_ns: sample.times.first().copied().unwrap_or(profile.time_ns),
+            observations: observations(sample),
         })
     }
 
@@ -212,11 +236,26 @@ impl<'d> ProfileRows<'d> {
         self.unit.push(self.dictionary.text(profile.sample_type.1).unwrap_or_default().as_bytes());
         self.value.push(row.value);
         self.count.push(row.count);
+        self.period_ns.push(self.period_ns_of(profile));
+        self.observations.push(row.observations.as_bytes());
         self.stack.push(row.stack.as_bytes());
         self.trace_id.extend_from_slice(&row.link.0);
         self.span_id.extend_from_slice(&row.link.1);
         row.attributes.iter().for_each(|pair| self.attributes.message(pair));
         self.attributes.seal();
+    }
+
+    /// A period in a unit of time, else 0.
+    fn period_ns_of(&self, profile: &Profile<'_>) -> u64 {
+        let factor = match self.dictionary.text(profile.period_type.1).unwrap_or_default() {
+            "nanoseconds" | "ns" => 1,
+            "microseconds" | "us" => 1_000,
+            "milliseconds" | "ms" => 1_000_000,
+            "seconds" | "s" => 1_000_000_000,
+            _ => return 0,
+        };
+        // Negative ones are beyond what is signed.
+        if i64::try_from(profile.period).is_ok() { profile.period.saturating_mul(factor) } else { 0 }
     }
 
     pub(crate) fn finish(self) -> Result<Samples, WalkError> {
@@ -230,6 +269,8 @@ impl<'d> ProfileRows<'d> {
             self.unit.into_text()?,
             Arc::new(Int64Array::from(self.value)),
             Arc::new(UInt64Array::from(self.count)),
+            Arc::new(UInt64Array::from(self.period_ns)),
+            self.observations.into_text()?,
             self.stack.into_text()?,
             ids(16, self.trace_id)?,
             ids(8, self.span_id)?,

@@ -45,6 +45,8 @@ pub struct Programs {
     watched: HashMap<MapData, u32, Watch>,
     counts: PerCpuArray<MapData, u64>,
     bursts: Vec<PerfEventLinkId>,
+    /// Held open for programs that are loaded later.
+    _settings: Array<MapData, Settings>,
 }
 
 fn refused(what: &str) -> impl Fn(&dyn std::error::Error) -> ProfilerError {
@@ -95,7 +97,7 @@ impl Programs {
         if options.off_cpu {
             attach_scheduler(&mut ebpf, &btf)?;
         }
-        Ok((Self { ebpf, watched, counts, bursts: Vec::new() }, events))
+        Ok((Self { ebpf, watched, counts, bursts: Vec::new(), _settings: wanted }, events))
     }
 
     /// What is known of a process, for the kernel's side.

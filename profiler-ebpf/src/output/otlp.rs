@@ -1,5 +1,6 @@
 //! Samples as one OTLP export request of profiles, each sample linked to its span. A process is a
-//! resource, what its threads were doing is a profile: `on_cpu`, `blocked`, `waiting`, in nanoseconds.
+//! resource, what its threads were doing is a profile: `cpu`, `off_cpu` (blocked), `waiting` (for a core), in
+//! nanoseconds. The first profile of a process is `cpu` where it ran at all: viewers show the first.
 
 use crate::sample::{Frame, Sample};
 use geophone_proto::stacks::ThreadState;
@@ -44,7 +45,8 @@ struct Tables {
     dictionary: ProfilesDictionary,
     strings: Numbers<String>,
     functions: Numbers<(String, String)>,
-    locations: Numbers<(i32, u32)>,
+    mappings: Numbers<String>,
+    locations: Numbers<(i32, i32, u32)>,
     stacks: Numbers<Vec<i32>>,
     links: Numbers<(Vec<u8>, Vec<u8>)>,
     threads: Numbers<u32>,
@@ -65,6 +67,7 @@ impl Tables {
             dictionary,
             strings: Numbers::default(),
             functions: Numbers::default(),
+            mappings: Numbers::default(),
             locations: Numbers::default(),
             stacks: Numbers::default(),
             links: Numbers::default(),
@@ -85,9 +88,20 @@ impl Tables {
         let table = &mut self.dictionary.function_table;
         let made = Function { name_strindex: name, system_name_strindex: name, filename_strindex: file, start_line: 0 };
         let function = self.functions.of((frame.function.clone(), frame.file.clone()), || table.push(made));
+        let mapping_index = self.mapping(&frame.module);
         let table = &mut self.dictionary.location_table;
         let line = Line { function_index: function, line: frame.line.into(), column: 0 };
-        self.locations.of((function, frame.line), || table.push(Location { lines: vec![line], ..Location::default() }))
+        let made = Location { mapping_index, lines: vec![line], ..Location::default() };
+        self.locations.of((mapping_index, function, frame.line), || table.push(made))
+    }
+
+    fn mapping(&mut self, module: &str) -> i32 {
+        if module.is_empty() {
+            return 0;
+        }
+        let filename_strindex = self.string(module);
+        let table = &mut self.dictionary.mapping_table;
+        self.mappings.of(module.to_owned(), || table.push(Mapping { filename_strindex, ..Mapping::default() }))
     }
 
     fn stack(&mut self, frames: &[Frame]) -> i32 {
@@ -113,8 +127,8 @@ impl Tables {
 
 const fn word(state: ThreadState) -> &'static str {
     match state {
-        ThreadState::OnCpu => "on_cpu",
-        ThreadState::Blocked => "blocked",
+        ThreadState::OnCpu => "cpu",
+        ThreadState::Blocked => "off_cpu",
         ThreadState::Waiting => "waiting",
     }
 }
@@ -186,8 +200,10 @@ fn profile(tables: &mut Tables, state: ThreadState, samples: &[&Sample], period_
         samples: wire.into_values().collect(),
         time_unix_nano: from,
         duration_nano: to - from,
-        period_type: (state == ThreadState::OnCpu).then(|| ValueType { type_strindex: tables.string("cpu"), unit_strindex: unit }),
-        period: if state == ThreadState::OnCpu { i64::try_from(period_ns).unwrap_or(0) } else { 0 },
+        // Always set both: readers derive names from the one and refuse the other where it is 0. Off the CPU all
+        // time is counted.
+        period_type: Some(kind),
+        period: if state == ThreadState::OnCpu { i64::try_from(period_ns).unwrap_or(0).max(1) } else { 1 },
         profile_id,
         ..Profile::default()
     }
@@ -200,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_sample_keeps_its_stack_its_time_and_its_span() {
-        let frame = |name: &str| Frame { function: name.into(), file: "a.rs".into(), line: 7 };
+        let frame = |name: &str| Frame { function: name.into(), file: "a.rs".into(), line: 7, module: "cart".into() };
         let sample = Sample {
             at: UnixNanos(5_000),
             weight_ns: 10,
@@ -218,7 +234,8 @@ mod tests {
         let tables = request.dictionary.expect("always there");
         let profile = &request.resource_profiles[0].scope_profiles[0].profiles[0];
         let text = |number: i32| tables.string_table[number as usize].as_str();
-        assert_eq!(text(profile.sample_type.expect("given").type_strindex), "blocked");
+        assert_eq!(text(profile.sample_type.expect("given").type_strindex), "off_cpu");
+        assert_eq!((profile.period_type, profile.period), (profile.sample_type, 1));
         let linked: Vec<_> = profile.samples.iter().map(|sample| tables.link_table[sample.link_index as usize].span_id.clone()).collect();
         assert_eq!(linked, [vec![0; 8], vec![2; 8]]);
         let stack = &tables.stack_table[profile.samples[0].stack_index as usize];

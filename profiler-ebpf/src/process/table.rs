@@ -143,8 +143,9 @@ impl Table {
     /// Reads what the process is now; whether that changes what the kernel's side must know.
     pub fn look(&mut self, pid: u32, now_ns: u64, modules: &mut Modules) -> bool {
         let Some(process) = self.alive.get_mut(&pid) else { return false };
+        // A look because of a lost address is one more, not one of those that are planned.
+        process.looks += usize::from(process.is_due(now_ns));
         process.looked_ns = now_ns;
-        process.looks += 1;
         let all = read_mappings(pid);
         if all.is_empty() {
             return false;

@@ -2,7 +2,7 @@
 
 use super::{perf_map::PerfMap, syscalls};
 use crate::{
-    process::{ANONYMOUS, KERNEL, ModuleId, Modules, SYSCALL},
+    process::{ANONYMOUS, KERNEL, Module, ModuleId, Modules, SYSCALL},
     sample::Frame,
 };
 use blazesym::{
@@ -53,7 +53,7 @@ pub fn demangled(symbol: &str) -> String {
 }
 
 fn plain(function: String) -> Frame {
-    Frame { function, file: String::new(), line: 0 }
+    Frame { function, ..Frame::default() }
 }
 
 impl Names {
@@ -80,7 +80,9 @@ impl Names {
         }
         for (module, addresses) in wanted {
             let addresses: Vec<u64> = addresses.into_iter().collect();
-            let names = self.look_up(module, &addresses, modules);
+            let mut names = self.look_up(module, &addresses, modules);
+            let file = modules.get(module).map_or("[kernel]", Module::name);
+            names.iter_mut().flatten().for_each(|frame| file.clone_into(&mut frame.module));
             self.known.extend(addresses.into_iter().zip(names).map(|(at, name)| ((module, at, 0), name)));
         }
     }
@@ -129,6 +131,7 @@ fn name_of(found: &Symbolized<'_>) -> Option<Name> {
         function: without_hash(name).to_owned(),
         file: code.map(|code| code.to_path().display().to_string()).unwrap_or_default(),
         line: code.and_then(|code| code.line).unwrap_or(0),
+        module: String::new(),
     };
     // Inlined functions come outermost first, the last is where the address really is.
     let mut names = vec![frame(&symbol.name, symbol.code_info.as_deref())];

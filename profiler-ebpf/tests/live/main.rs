@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "the process that is watched sleeps on purpose and logs wall-clock times")]
 
+mod injections;
+mod places;
 mod target;
 
 use geophone_profiler_ebpf::{Archive, ProfilerError, Recorder, Recording, Sample, Subject};
@@ -89,8 +91,13 @@ impl Target {
     fn start(kind: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("we run"));
         command.args(["--exact", "target_process", "--nocapture", "--test-threads=1"]).env(target::KIND, kind);
-        command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("we can be started again");
+        command.envs(environment.iter().copied());
+        Self::of(command)
+    }
+
+    /// Another program that logs its spans likewise.
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it can be started");
         let input = child.stdin.take();
         Self { child, input }
     }
@@ -134,6 +141,12 @@ fn request(logged: &[Logged]) -> StackRequest {
     }
 }
 
+/// Whether a sample lies where its span was. What a thread waited for is told when it leaves the CPU the next time.
+fn is_within(sample: &Sample, one: &Logged) -> bool {
+    let late_ns = if sample.state == ThreadState::OnCpu { 100_000 } else { 100_000_000 };
+    one.span.start.minus(100_000) <= sample.at && sample.at <= one.span.end.plus(late_ns)
+}
+
 /// Time until the recorder knows the target: mappings and contexts come after the program has begun.
 fn settle() {
     let begun = Instant::now();
@@ -171,8 +184,7 @@ fn tags_are_the_targets_own() {
         };
         // The end of the log may lack the span that was running.
         let Some(one) = logged.iter().find(|one| one.span.span_id == span_id) else { continue };
-        let within = one.span.start.minus(100_000) <= sample.at && sample.at <= one.span.end.plus(100_000);
-        if one.tid == sample.tid && one.span.trace_id == sample.trace_id.expect("both or none") && within {
+        if one.tid == sample.tid && one.span.trace_id == sample.trace_id.expect("both or none") && is_within(sample, one) {
             right += 1;
         } else {
             wrong.push((sample.clone(), one.clone()));
@@ -203,7 +215,7 @@ fn long_spans_have_stacks() {
     let stacks = watching.archive.answer(&all, UnixNanos(u64::MAX)).stacks.expect("they have stacks");
     eprintln!("{} of {} spans of 10 ms and more have a stack", stacks.spans, stacks.spans_flagged);
     assert_eq!(stacks.link, LinkClass::Span);
-    assert!(stacks.spans * 100 >= stacks.spans_flagged * 97, "{} of {}", stacks.spans, stacks.spans_flagged);
+    assert!(stacks.spans * 100 >= stacks.spans_flagged * 99, "{} of {}", stacks.spans, stacks.spans_flagged);
 }
 
 /// Runs a kind of fault and gives the answer for its slow spans.
@@ -220,14 +232,17 @@ fn fault(kind: &str) -> Option<(geophone_proto::stacks::Stacks, String)> {
     Some((answer.stacks.expect("there are stacks"), answer.folded_text))
 }
 
-/// The first of the target's own functions in the table.
-fn first_of_ours(stacks: &geophone_proto::stacks::Stacks) -> (String, ThreadState) {
-    let ours = ["hot_burn", "hot_sleep", "hot_lock", "ordinary_work", "between_spans"];
-    let found = stacks.top.iter().find_map(|row| {
+/// The first of the target's own functions in the table, if there is any.
+fn first_of(stacks: &geophone_proto::stacks::Stacks) -> Option<(String, ThreadState)> {
+    let ours = ["hot_burn", "hot_sleep", "hot_lock", "hot_disk", "ordinary_work", "between_spans"];
+    stacks.top.iter().find_map(|row| {
         let name = ours.iter().find(|name| row.function.ends_with(**name))?;
         Some(((*name).to_owned(), row.state))
-    });
-    found.unwrap_or_else(|| panic!("none of the target's functions among {:#?}", &stacks.top[..stacks.top.len().min(12)]))
+    })
+}
+
+fn first_of_ours(stacks: &geophone_proto::stacks::Stacks) -> (String, ThreadState) {
+    first_of(stacks).unwrap_or_else(|| panic!("none of the target's functions among {:#?}", &stacks.top[..stacks.top.len().min(12)]))
 }
 
 // Scenario: every second span burns, sleeps, or waits for a lock, in a function of its own.
@@ -240,12 +255,10 @@ fn the_hot_function_is_first() {
     {
         let Some((stacks, folded)) = fault(kind) else { return };
         assert_eq!(stacks.link, LinkClass::Span, "{kind}");
-        assert_eq!(
-            first_of_ours(&stacks),
-            (function.to_owned(), state),
-            "{kind}: {:#?}\n{folded}",
-            &stacks.top[..stacks.top.len().min(12)]
-        );
+        let (found, doing) = first_of_ours(&stacks);
+        // On a machine that others keep busy, who wants to run mostly waits.
+        let is_right = doing == state || state == ThreadState::OnCpu && doing == ThreadState::Waiting;
+        assert!(found == function && is_right, "{kind}: {:#?}\n{folded}", &stacks.top[..stacks.top.len().min(12)]);
         assert!(stacks.top[0].file.ends_with(".rs") || !stacks.top[0].function.is_empty());
         assert!(
             folded.lines().all(|line| line.contains(";[on_cpu]") || line.contains(";[blocked]") || line.contains(";[waiting]")),

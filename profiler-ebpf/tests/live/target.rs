@@ -3,8 +3,10 @@
 
 use geophone_thread_context::{Ids, attach, publish_process};
 use std::{
+    fs::File,
     hint::black_box,
     io::Write,
+    path::Path,
     sync::Mutex,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -20,7 +22,14 @@ pub enum Kind {
     Lock,
     /// Every second span sleeps.
     Sleep,
+    /// One kind of fault after the other, a few spans each, beside normal ones.
+    Every,
 }
+
+/// Functions of the faults of `Every`, in the order of the injections.
+pub const EVERY_KIND: [&str; 4] = ["hot_burn", "hot_lock", "hot_sleep", "hot_disk"];
+/// How long a fault's spans are longer.
+const FAULT: Duration = Duration::from_millis(12);
 
 /// How a target is started.
 pub const KIND: &str = "GEOPHONE_TEST_TARGET";
@@ -58,6 +67,31 @@ pub fn hot_lock() -> u64 {
     black_box(std::ptr::from_ref(&held) as u64)
 }
 
+/// Waits for the disk, again and again: one flush may be quick.
+#[inline(never)]
+pub fn hot_disk(length: Duration) -> u64 {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("geophone-disk-{}", std::process::id()));
+    let mut file = File::create(&path).expect("the target folder is writable");
+    let begun = Instant::now();
+    while begun.elapsed() < length {
+        file.write_all(&[7; 65_536]).and_then(|()| file.sync_all()).expect("the disk has room");
+    }
+    std::fs::remove_file(&path).expect("it was just written");
+    black_box(1)
+}
+
+/// Another thread takes the lock and keeps it for a while; returns once it has it.
+fn contend() {
+    let (taken, is_taken) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let held = LOCK.lock().expect("nobody panics");
+        taken.send(()).expect("somebody waits");
+        std::thread::sleep(FAULT);
+        drop(held);
+    });
+    is_taken.recv().expect("it is sent");
+}
+
 #[inline(never)]
 fn between_spans(length: Duration) -> u64 {
     spin(length).wrapping_add(2)
@@ -80,7 +114,40 @@ fn gettid() -> u32 {
     link.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number")
 }
 
-/// One span: `trace span tid start end is_slow`, written when it is over.
+/// Normal spans, then some with the fault whose turn it is; the first half of their trace's id says which.
+fn injection(number: u64) {
+    for place in 0..16 {
+        let (mut trace_id, start, is_slow) = ([0; 16], now_ns(), place >= 6);
+        trace_id[..8].copy_from_slice(&(number + 1).to_be_bytes());
+        trace_id[15] = place;
+        let span_id = (number << 8 | u64::from(place) | 1 << 40).to_be_bytes();
+        let kind = EVERY_KIND[number as usize % EVERY_KIND.len()];
+        if is_slow && kind == "hot_lock" {
+            contend();
+        }
+        let attached = attach(Ids { trace_id, span_id, sampled: true });
+        black_box(match kind {
+            _ if !is_slow => 0,
+            "hot_burn" => hot_burn(FAULT),
+            "hot_lock" => hot_lock(),
+            "hot_sleep" => hot_sleep(FAULT),
+            _ => hot_disk(FAULT),
+        });
+        black_box(ordinary_work(Duration::from_millis(4)));
+        drop(attached);
+        tell(trace_id, span_id, (start, now_ns()), is_slow);
+        black_box(between_spans(Duration::from_micros(300)));
+    }
+}
+
+/// A line of the log: `trace span tid start end is_slow`.
+fn tell(trace_id: [u8; 16], span_id: [u8; 8], (start, end): (u64, u64), is_slow: bool) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let line = format!("{} {} {} {start} {end} {is_slow}\n", hex(&trace_id), hex(&span_id), gettid());
+    std::io::stdout().write_all(line.as_bytes()).expect("the test reads");
+}
+
+/// One span, told when it is over.
 fn span(kind: Kind, thread: u64, number: u64, is_silent: bool) {
     let mut trace_id = [0; 16];
     trace_id[..8].copy_from_slice(&(thread + 1).to_be_bytes());
@@ -99,10 +166,7 @@ fn span(kind: Kind, thread: u64, number: u64, is_silent: bool) {
         }
         black_box(ordinary_work(Duration::from_millis(4)));
     }
-    let end = now_ns();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let line = format!("{} {} {} {start} {end} {is_slow}\n", hex(&trace_id), hex(&span_id), gettid());
-    std::io::stdout().write_all(line.as_bytes()).expect("the test reads");
+    tell(trace_id, span_id, (start, now_ns()), is_slow);
 }
 
 /// Works until the test closes our input.
@@ -111,6 +175,7 @@ pub fn run(kind: &str) {
         "burn" => Kind::Burn,
         "lock" => Kind::Lock,
         "sleep" => Kind::Sleep,
+        "every" => Kind::Every,
         _ => Kind::Mixed,
     };
     let is_silent = std::env::var_os(SILENT).is_some();
@@ -131,6 +196,10 @@ pub fn run(kind: &str) {
     for thread in 0..threads {
         std::thread::spawn(move || {
             for number in 0.. {
+                if kind == Kind::Every {
+                    injection(number);
+                    continue;
+                }
                 span(kind, thread, number, is_silent);
                 black_box(between_spans(Duration::from_micros(900)));
             }

@@ -7,6 +7,7 @@ mod lists;
 mod models;
 mod openapi;
 mod params;
+mod recording;
 mod refusal;
 mod rooms;
 mod routes;

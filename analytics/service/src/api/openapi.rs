@@ -30,7 +30,7 @@ fn operation(route: &Route) -> Value {
     let in_path = in_path.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let in_query = route.params.iter().map(|name| json!({"name": name, "in": "query", "required": false, "schema": parameter(name)}));
     let mut parameters: Vec<Value> = in_path.chain(in_query).collect();
-    if route.path.contains(':') {
+    if route.path.contains("}:") {
         parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": false, "schema": {"type": "string"}}));
     }
     let kind = match route.answer {
@@ -51,6 +51,8 @@ fn operation(route: &Route) -> Value {
     let body = match (route.method, route.path) {
         ("post", "/api/v1/query") => Some(("application/json", "Question", true)),
         ("post", "/api/v1/models/{name}/versions") => Some(("multipart/form-data", "ModelFiles", true)),
+        ("post", "/api/v1/profile") => Some(("application/json", "ProfileWish", true)),
+        ("post", "/api/v1/profile:attach") => Some(("application/json", "ProbeWish", true)),
         ("post", path) if path.starts_with("/api/v1/models/") => Some(("application/json", "ModelWish", false)),
         _ => None,
     };

@@ -57,6 +57,8 @@ pub struct Rooms {
     pub archive: Option<Arc<geophone_profiler_ebpf::Archive>>,
     /// Why there is none.
     pub profiler_note: String,
+    /// One profile by hand is recorded at a time; none where the profiler is switched off.
+    pub recordings: Option<Arc<Semaphore>>,
     /// Counters of the wiring.
     pub pulse: Arc<Pulse>,
     /// What became of alerts.
@@ -95,6 +97,7 @@ impl Rooms {
             stacks: None,
             archive: None,
             profiler_note: "no profiler was started".into(),
+            recordings: None,
             pulse: Arc::default(),
             board: Arc::default(),
             models: Arc::new(Registry::empty(Path::new("."), 0)),

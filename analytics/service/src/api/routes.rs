@@ -1,6 +1,6 @@
 //! The table of routes: the router and the OpenAPI document are both made from it.
 
-use super::{decide, guard, lists, models, refusal::Refusal, rooms::Rooms, service, sql, stacks, stream};
+use super::{decide, guard, lists, models, recording, refusal::Refusal, rooms::Rooms, service, sql, stacks, stream};
 use crate::page;
 use axum::{
     Router,
@@ -85,7 +85,14 @@ pub const ROUTES: &[Route] = &[
         "Stacks of a process or service from the recorder's last minutes",
         &["pid", "service", "from", "to", "state", "output"],
         "Text",
-        || get(stacks::profile),
+        || get(stacks::profile).post(recording::profile_now),
+    ),
+    write("/api/v1/profile", "Record a process, a service or everybody for some seconds from now", "Text", Mount::Neighbour),
+    write(
+        "/api/v1/profile:attach",
+        "Watch calls of one function for some seconds: a histogram of their length, or their callers' stacks",
+        "Calls",
+        Mount::Here(|| post(recording::attach)),
     ),
     read("/api/v1/profiler", "Whether the recorder runs, and whom it knows", &[], "Profiler", || get(stacks::profiler)),
     read(

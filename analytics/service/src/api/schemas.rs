@@ -22,6 +22,14 @@ fn flag_of(words: &[&str]) -> Value {
     json!({"type": "string", "enum": words})
 }
 
+fn flag() -> Value {
+    json!({"type": "boolean"})
+}
+
+fn form() -> Value {
+    flag_of(&["folded", "pprof", "svg", "otlp"])
+}
+
 fn or_null(schema: Value) -> Value {
     json!({"anyOf": [schema, {"type": "null"}]})
 }
@@ -252,10 +260,10 @@ fn profiler() -> Value {
         ("name", text()),
         ("service", text()),
         ("instance", text()),
-        ("thread_context", json!({"type": "boolean"})),
-        ("frame_pointers", json!({"type": "boolean"})),
+        ("thread_context", flag()),
+        ("frame_pointers", flag()),
     ]);
-    object(&[("running", json!({"type": "boolean"})), ("note", text()), ("processes", list(process))])
+    object(&[("running", flag()), ("note", text()), ("processes", list(process))])
 }
 
 /// All shapes by name.
@@ -293,6 +301,16 @@ pub fn schemas() -> Value {
         "Text": {"type": "string"},
         "Svg": {"type": "string"},
         "Profiler": profiler(),
+        "ProfileWish": {"type": "object", "additionalProperties": false, "properties": {
+            "pid": count(), "service": text(), "all": flag(), "seconds": number(), "frequency": count(), "off_cpu": flag(), "output": form(),
+        }},
+        "ProbeWish": {"type": "object", "additionalProperties": false, "required": ["uprobe"], "properties": {
+            "uprobe": text(), "pid": count(), "seconds": number(), "output": form(),
+        }},
+        "Calls": object(&[
+            ("uprobe", text()), ("seconds", number()), ("calls", count()), ("mean_ns", count()),
+            ("histogram", list(object(&[("from_ns", count()), ("calls", count())]))), ("folded", text()),
+        ]),
         "Bytes": {"type": "string", "format": "binary"},
         "Problem": object(&[("type", text()), ("title", text()), ("status", count()), ("detail", text())]),
     })

@@ -1,16 +1,16 @@
 //! Stacks: of an anomaly's flagged spans, and of any process from the recorder's last minutes.
 
 use super::{params::Params, refusal::Refusal, rooms::Rooms};
-use crate::stacks::{Side, frame_of, packed};
+use crate::stacks::{Form, Side, frame_of, packed};
 use axum::{
     Json,
     extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use geophone_profiler_ebpf::{ProfilerError, Sample, Subject, attach::folded as fold, output};
+use clap::ValueEnum;
+use geophone_profiler_ebpf::{ProfilerError, Sample, Subject, output};
 use geophone_proto::{Class, UnixNanos};
-use prost::Message as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn answer(kind: &'static str, body: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-fn refusal(error: &ProfilerError) -> Refusal {
+pub(super) fn refusal(error: &ProfilerError) -> Refusal {
     let status = if error.class() == Class::Reject { StatusCode::NOT_FOUND } else { StatusCode::SERVICE_UNAVAILABLE };
     Refusal::new(status, error.to_string())
 }
@@ -86,26 +86,25 @@ pub async fn profile(State(rooms): Ctx, params: Params) -> Result<Response, Refu
     };
     let (from, to) = (params.time("from")?.unwrap_or_default(), params.time("to")?.unwrap_or(UnixNanos(u64::MAX)));
     let state = params.parsed("state", "on_cpu, blocked or waiting", |word| frame_of(word).map(|_| word.to_owned()))?;
-    let wanted = params.text("output").unwrap_or("folded").to_owned();
-    if !["folded", "pprof", "svg", "otlp"].contains(&&*wanted) {
-        return Err(Refusal::bad(format!("parameter `output` is `{wanted}`: must be folded, pprof, svg or otlp")));
-    }
+    let wanted = params.parsed("output", "folded, pprof, svg or otlp", |word| Form::from_str(word, false).ok())?.unwrap_or_default();
     let archive = rooms.archive.clone().ok_or_else(|| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, rooms.profiler_note.clone()))?;
     let found = tokio::task::spawn_blocking(move || archive.samples(&subject, from, to)).await;
     let mut samples = found
         .map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the recorder did not answer".to_owned()))?
         .map_err(|error| refusal(&error))?;
     samples.retain(|sample| state.as_ref().is_none_or(|word| json!(sample.state) == json!(word)));
-    as_wanted(&samples, &wanted)
+    as_form(wanted, &samples, 0)
 }
 
-fn as_wanted(samples: &[Sample], wanted: &str) -> Result<Response, Refusal> {
-    match wanted {
-        "pprof" => Ok(file("profile.pb.gz", packed(&fold(samples)))),
-        "svg" => Ok(answer(SVG, output::flame_graph("the last minutes", &fold(samples)).map_err(|error| refusal(&error))?)),
-        "otlp" => Ok(answer("application/x-protobuf", output::otlp(samples, 0).encode_to_vec())),
-        _ => Ok(answer(TEXT, fold(samples))),
-    }
+/// Samples as a file.
+pub(super) fn as_form(form: Form, samples: &[Sample], period_ns: u64) -> Result<Response, Refusal> {
+    let written = form.write("geophone profile", samples, period_ns).map_err(|error| refusal(&error))?;
+    Ok(match form {
+        Form::Pprof => file("profile.pb.gz", written),
+        Form::Svg => answer(SVG, written),
+        Form::Otlp => answer("application/x-protobuf", written),
+        Form::Folded => answer(TEXT, written),
+    })
 }
 
 /// Whether the recorder runs, and whom it knows.

@@ -266,9 +266,9 @@ async fn the_document_is_the_table_of_routes() {
         let (status, _, answer) = house.ask(&method.to_uppercase(), &real, "{\"sql\": \"SELECT 1\"}").await;
         // No recorder runs here, and the anomaly has no stacks.
         let has_no_stacks = ["folded", "pprof", "flamegraph"].iter().any(|end| path.ends_with(end));
-        let expected: &[u16] = if path.ends_with("readyz") || path == "/api/v1/profile" {
+        let expected: &[u16] = if path.ends_with("readyz") || (&*method, &*path) == ("get", "/api/v1/profile") {
             &[503]
-        } else if path.contains("/versions") {
+        } else if path.contains("/versions") || path == "/api/v1/profile" {
             &[400]
         } else if path.contains("{name}") || has_no_stacks {
             &[404]
@@ -281,6 +281,38 @@ async fn the_document_is_the_table_of_routes() {
         if status == 200 {
             conforms(&document, &document["components"]["schemas"][name.rsplit('/').next().expect("a name")], &answer, &path);
         }
+    }
+}
+
+// Scenario: profiles by hand asked for wrongly, where there is no profiler, and while another is recorded.
+// Guarantees: each refusal says which; nobody waits.
+#[tokio::test]
+async fn profiles_by_hand_are_bounded() {
+    let house = House::new();
+    let fine =
+        [("/api/v1/profile", r#"{"all": true, "seconds": 1, "output": "svg"}"#), ("/api/v1/profile:attach", r#"{"uprobe": "/bin/x:f"}"#)];
+    let wrong = [
+        ("/api/v1/profile", "{}"),
+        ("/api/v1/profile", r#"{"pid": 1, "all": true}"#),
+        ("/api/v1/profile", r#"{"all": true, "seconds": 61}"#),
+        ("/api/v1/profile", r#"{"all": true, "seconds": 0}"#),
+        ("/api/v1/profile", r#"{"all": true, "frequency": 18}"#),
+        ("/api/v1/profile", r#"{"all": true, "output": "gif"}"#),
+        ("/api/v1/profile", r#"{"all": true, "colour": "red"}"#),
+        ("/api/v1/profile:attach", r#"{"uprobe": "libc.so.6:malloc"}"#),
+        ("/api/v1/profile:attach", r#"{"uprobe": "/bin/x:"}"#),
+    ];
+    for (path, body) in wrong {
+        assert_eq!(house.ask("POST", path, body).await.0, 400, "{path} {body}");
+    }
+    for (path, body) in fine {
+        let (status, _, answer) = house.ask("POST", path, body).await;
+        assert_eq!((status, answer["detail"].as_str()), (503, Some("no profiler was started")), "{path}");
+    }
+    let busy = Rooms::new(house.rooms.view.clone(), house.rooms.submitter.clone(), house.rooms.stop.clone());
+    let busy = House { rooms: Arc::new(Rooms { recordings: Some(Arc::new(tokio::sync::Semaphore::new(0))), ..busy }), ..House::new() };
+    for (path, body) in fine {
+        assert_eq!(busy.ask("POST", path, body).await.0, 429, "{path}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod actions;
 mod anomalies;
+mod attach;
 mod check;
 mod cli;
 mod completion;

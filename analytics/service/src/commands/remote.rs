@@ -51,7 +51,16 @@ impl Remote {
         self.exchange("POST", path, (body, kind))
     }
 
-    fn exchange(&self, method: &str, path: &str, (body, kind): (Vec<u8>, &str)) -> Result<Value, ServiceError> {
+    /// `POST`, JSON in, a file back, after the work of `length` that it asks for.
+    pub fn post_for_file(&self, path: &str, body: &Value, length: Duration) -> Result<Vec<u8>, ServiceError> {
+        self.send("POST", path, (body.to_string().into_bytes(), JSON), PATIENCE + length)
+    }
+
+    fn exchange(&self, method: &str, path: &str, content: (Vec<u8>, &str)) -> Result<Value, ServiceError> {
+        Ok(serde_json::from_slice(&self.send(method, path, content, PATIENCE)?).unwrap_or_default())
+    }
+
+    fn send(&self, method: &str, path: &str, (body, kind): (Vec<u8>, &str), patience: Duration) -> Result<Vec<u8>, ServiceError> {
         let base = self.endpoint.as_deref().unwrap_or("http://127.0.0.1:8080").trim_end_matches('/');
         let scheme = if base.contains("://") { "" } else { "http://" };
         let url = format!("{scheme}{base}{path}");
@@ -59,13 +68,13 @@ impl Remote {
         headers.extend(self.token.as_ref().map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
         let outgoing = self.ca_file.as_deref().map_or_else(|| Ok(Outgoing::default()), Outgoing::trusting).map_err(ServiceError::Usage)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::io("start a runtime"))?;
-        let reply = runtime.block_on(async { outgoing.send(method, &url, &headers, body, PATIENCE).await });
+        let reply = runtime.block_on(async { outgoing.send(method, &url, &headers, body, patience).await });
         let reply = reply
             .map_err(|error| ServiceError::Remote(format!("{error}: is `geophone serve` running there? else name it with --endpoint")))?;
-        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if (200..300).contains(&reply.status) {
-            return Ok(answer);
+            return Ok(reply.body.into());
         }
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let detail = answer.get("detail").and_then(Value::as_str);
         Err(ServiceError::Negative(detail.map_or_else(|| format!("the server answered {}", reply.status), str::to_owned)))
     }

@@ -6,6 +6,7 @@ use super::{
     spec::{Problem, Spec},
     units::parse_size,
 };
+use geophone_client::{Client, ClientConfig, Compression, Protocol};
 use geophone_engine::{
     TrialBounds,
     settings::{ActionMode, Policy, Settings},
@@ -161,6 +162,8 @@ pub struct Profiler {
     pub off_cpu: bool,
     /// A recorded session.
     pub recording: Option<PathBuf>,
+    /// Where stacks of flagged spans are sent as OTLP profiles.
+    pub export: Option<ClientConfig>,
 }
 
 impl Config {
@@ -169,6 +172,7 @@ impl Config {
         let mut read = Reader { spec, problems: spec.problems.clone(), effective: BTreeMap::new() };
         let exposed_is_fine = read.flag("allow_unauthenticated_bind");
         let recording = read.text("profiler.recording");
+        let export = read.profile_export();
         let access = read.access();
         let certificates =
             Certificates { grpc: read.certificates(GRPC_TLS), http: read.certificates(HTTP_TLS), api: read.certificates(API_TLS) };
@@ -229,6 +233,7 @@ impl Config {
                 frequency_hz: read.count("profiler.frequency"),
                 off_cpu: read.flag("profiler.off_cpu"),
                 recording: (!recording.is_empty()).then(|| PathBuf::from(recording)),
+                export,
             },
             effective: BTreeMap::new(),
         };
@@ -429,6 +434,32 @@ impl Reader<'_> {
                 other => *other = "<redacted>".into(),
             }
         }
+    }
+
+    fn profile_export(&mut self) -> Option<ClientConfig> {
+        const HEADERS: &str = "profiler.export.headers";
+        let (endpoint, protocol) = (self.text("profiler.export.endpoint"), self.text("profiler.export.protocol"));
+        let ca_file = Some(self.text("profiler.export.ca_file")).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let mut headers = Vec::new();
+        for (index, field) in self.list::<String>(HEADERS).iter().enumerate() {
+            match field.split_once(':') {
+                Some((name, value)) => headers.push((name.trim().to_owned(), value.trim().to_owned())),
+                None => self.problems.push(Problem::new(format!("{HEADERS}[{index}]"), "must be `name: value`")),
+            }
+        }
+        // Values are secrets more often than not.
+        if let Some(serde_json::Value::Array(shown)) = self.effective.get_mut(HEADERS) {
+            shown.iter_mut().for_each(|field| *field = "<redacted>".into());
+        }
+        if endpoint.is_empty() {
+            return None;
+        }
+        let protocol = if protocol == "http" { Protocol::HttpProtobuf } else { Protocol::Grpc };
+        let config = ClientConfig { endpoint, ca_file, protocol, headers, compression: Compression::Gzip, ..ClientConfig::default() };
+        if let Err(error) = Client::new(config.clone()) {
+            self.problems.push(Problem::new("profiler.export", error.to_string()));
+        }
+        Some(config)
     }
 
     fn policies(&mut self) -> Vec<Policy> {

@@ -366,6 +366,29 @@ pub const FIELDS: &[Field] = &[
         "A recorded profiler session that answers instead of the kernel; empty = none",
         "you replay an incident with the profile of that time",
     ),
+    fixed(
+        "profiler.export.endpoint",
+        Kind::Text,
+        "",
+        "Where stacks of flagged spans are sent as OTLP profiles, each sample linked to its span: `http://host:4317`; empty = nowhere. \
+         They are in the table `profiles` in any case",
+        "a profile store or another Geophone shall have them",
+    ),
+    fixed(
+        "profiler.export.protocol",
+        Kind::Choice(&["grpc", "http"]),
+        "grpc",
+        "How they travel: OTLP over gRPC, or over HTTP (`/v1development/profiles` below the endpoint)",
+        "the receiver speaks only one",
+    ),
+    fixed(
+        "profiler.export.ca_file",
+        Kind::Text,
+        "",
+        "For `https`: PEM file with who vouches for the receiver's certificate; empty = the public authorities",
+        "the receiver has a certificate of your own authority",
+    ),
+    fixed("profiler.export.headers", Kind::Texts, "", "Header fields of each request, as `name: value`", "the receiver asks for a token"),
 ];
 
 /// The field at a path.

@@ -1,5 +1,6 @@
 //! Which room hands what to which: the nine hops as a chain of named steps, and every thread.
 
+mod answerer;
 mod clock;
 mod committer;
 mod dispatcher;

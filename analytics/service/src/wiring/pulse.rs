@@ -31,6 +31,11 @@ impl Pulse {
         self.items[place(signal)].fetch_add(rows as u64, Relaxed);
     }
 
+    /// Rows of a signal accepted since the start.
+    pub fn items(&self, signal: Signal) -> u64 {
+        self.items[place(signal)].load(Relaxed)
+    }
+
     /// The log's end and when its last record was appended.
     pub fn appended(&self, head: Seq, at_ns: u64) {
         self.head.store(head.0, Relaxed);

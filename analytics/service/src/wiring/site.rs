@@ -38,7 +38,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
 };
 
 /// Effects of so many records may wait for the dispatcher.
@@ -201,6 +201,7 @@ impl Site {
             settings: &self.config.profiler,
             data_dir: &self.config.data_dir,
             store: self.store.clone(),
+            pulse: self.pulse.clone(),
             clock: self.clock.clone(),
             submitter: self.submitter.clone(),
         };
@@ -276,6 +277,7 @@ impl Site {
             stacks: Some(Shelf::below(&self.config.data_dir)),
             archive: stacks.archive.clone(),
             profiler_note: stacks.note.clone(),
+            recordings: (self.config.profiler.enabled != "false").then(|| Arc::new(Semaphore::new(1))),
             pulse: self.pulse.clone(),
             board: self.board.clone(),
             models: self.models.clone(),

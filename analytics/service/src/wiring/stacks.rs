@@ -1,17 +1,20 @@
 //! Stacks of flagged spans: the kernel's recorder or a recorded session, and the thread that answers the
 //! brain's questions. Without either the service runs just as well.
 
-use super::{submit::Submitter, threads, upkeep};
+use super::{
+    answerer::{Answerer, Told},
+    pulse::Pulse,
+    submit::Submitter,
+    threads,
+};
 use crate::{
     config::Profiler,
     error::ServiceError,
-    stacks::{PlacedSource, Shelf},
+    stacks::{Own, Sent, Shelf, Sources},
 };
-use geophone_profiler_ebpf::{Archive, LiveSource, ProfilerError, Recorder, Recording, ReplaySource};
-use geophone_proto::{
-    seam::{Clock, StackSource},
-    stacks::StackRequest,
-};
+use geophone_client::{Client, Queue};
+use geophone_profiler_ebpf::{Archive, ProfilerError, Recorder, Recording, ReplaySource};
+use geophone_proto::{seam::Clock, stacks::StackRequest};
 use geophone_store::Store;
 use std::{
     path::Path,
@@ -28,6 +31,7 @@ pub struct Needs<'a> {
     pub settings: &'a Profiler,
     pub data_dir: &'a Path,
     pub store: Arc<Store>,
+    pub pulse: Arc<Pulse>,
     pub clock: Arc<dyn Clock>,
     pub submitter: Submitter,
 }
@@ -47,26 +51,32 @@ pub struct Stacks {
 }
 
 impl Stacks {
-    /// Starts what the configuration asks for and the kernel allows.
+    /// Starts what the configuration asks for and the kernel allows. Profiles that others send are attached in any case.
     pub fn start(needs: Needs<'_>, waiting: usize) -> Result<Self, ServiceError> {
         let mut stacks = Self::default();
-        let Some(source) = stacks.source(&needs)? else { return Ok(stacks) };
+        let own = stacks.own(&needs)?;
         let (requests, to_answer) = mpsc::channel(waiting);
-        let (submitter, shelf) = (needs.submitter.clone(), Shelf::below(needs.data_dir));
-        stacks.answerer = Some(threads::plain("stacks", move || upkeep::answer_stacks(to_answer, source, &submitter, &shelf))?);
+        let answerer = Answerer {
+            sources: Sources::new(own, Sent::new(needs.store.clone(), needs.pulse.clone()), needs.store),
+            shelf: Shelf::below(needs.data_dir),
+            submitter: needs.submitter,
+            export: export_queue(needs.settings)?,
+            period_ns: 1_000_000_000 / needs.settings.frequency_hz.max(1),
+            told: Told::default(),
+        };
+        stacks.answerer = Some(threads::plain_async("stacks", answerer.run(to_answer))?);
         stacks.requests = Some(requests);
         Ok(stacks)
     }
 
-    fn source(&mut self, needs: &Needs<'_>) -> Result<Option<Box<dyn StackSource>>, ServiceError> {
+    fn own(&mut self, needs: &Needs<'_>) -> Result<Own, ServiceError> {
         if let Some(path) = &needs.settings.recording {
             self.note = format!("the recorded session {} answers", path.display());
-            let source = ReplaySource::open(path).map_err(|error| ServiceError::room(error.class(), error))?;
-            return Ok(Some(Box::new(source)));
+            return ReplaySource::open(path).map(Own::Session).map_err(|error| ServiceError::room(error.class(), error));
         }
         if needs.settings.enabled == "false" {
             "`profiler.enabled` is false".clone_into(&mut self.note);
-            return Ok(None);
+            return Ok(Own::Nobody);
         }
         let recording = Recording { frequency_hz: needs.settings.frequency_hz, off_cpu: needs.settings.off_cpu, ..Recording::default() };
         match Recorder::start(recording) {
@@ -76,19 +86,19 @@ impl Stacks {
                 self.recorder = Some((threads::plain("recorder", move || recorder.run(&sign))?, stop));
                 self.archive = Some(archive.clone());
                 tracing::info!(hz = needs.settings.frequency_hz, off_cpu = needs.settings.off_cpu, "the flight recorder runs");
-                Ok(Some(Box::new(PlacedSource::new(LiveSource::new(archive, needs.clock.clone()), needs.store.clone()))))
+                Ok(Own::Recorder(archive, needs.clock.clone()))
             }
             Err(error) => self.go_without(&error, needs),
         }
     }
 
-    fn go_without(&mut self, error: &ProfilerError, needs: &Needs<'_>) -> Result<Option<Box<dyn StackSource>>, ServiceError> {
+    fn go_without(&mut self, error: &ProfilerError, needs: &Needs<'_>) -> Result<Own, ServiceError> {
         if needs.settings.enabled == "true" {
             return Err(ServiceError::room(error.class(), format!("profiler.enabled is true, but {error}")));
         }
-        tracing::info!("no stacks of flagged spans: {error}");
+        tracing::info!("no stacks of our own for flagged spans: {error}");
         self.note = error.to_string();
-        Ok(None)
+        Ok(Own::Nobody)
     }
 
     /// Tells the recorder to end; its thread, to wait for.
@@ -97,4 +107,14 @@ impl Stacks {
         sign.store(true, Ordering::Release);
         Some(thread)
     }
+}
+
+/// The way out for profiles, where one is configured.
+fn export_queue(settings: &Profiler) -> Result<Option<Arc<Queue>>, ServiceError> {
+    let Some(config) = settings.export.clone() else { return Ok(None) };
+    let client = Client::new(config).map_err(|error| ServiceError::room(error.class(), error))?;
+    let queue = Arc::new(Queue::new(Arc::new(client)));
+    let worker = queue.clone();
+    drop(threads::task(async move { worker.work().await }));
+    Ok(Some(queue))
 }

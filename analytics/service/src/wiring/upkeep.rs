@@ -1,13 +1,7 @@
-//! Small work that comes back: ticks, sealing, stacks.
+//! Small work that comes back: ticks, sealing.
 
 use super::{pulse::Pulse, submit::Submitter};
-use crate::stacks::{Shelf, Side};
-use geophone_proto::{
-    RecordBody,
-    seam::{Clock, StackSource},
-    stacks::{StackAnswer, StackRequest},
-    time::SECOND_NS,
-};
+use geophone_proto::{RecordBody, seam::Clock, time::SECOND_NS};
 use geophone_store::Store;
 use std::{
     sync::{
@@ -16,7 +10,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// Retention is looked at this often.
 const RETAIN_NS: u64 = 60 * SECOND_NS;
@@ -71,34 +65,5 @@ fn wait(stop: &AtomicBool, most: Duration) {
     while waited < most && !stop.load(Ordering::Acquire) {
         std::thread::park_timeout(step);
         waited += step;
-    }
-}
-
-/// Answers questions for stacks one after the other; each answer goes through the log.
-pub fn answer_stacks(mut requests: mpsc::Receiver<StackRequest>, mut source: Box<dyn StackSource>, submitter: &Submitter, shelf: &Shelf) {
-    while let Some(request) = requests.blocking_recv() {
-        metrics::counter!("geophone_stack_requests_total").increment(1);
-        let answer = source.stacks(&request).unwrap_or_else(|error| {
-            metrics::counter!("geophone_stack_requests_failed_total").increment(1);
-            StackAnswer {
-                anomaly_id: request.anomaly_id.clone(),
-                stacks: None,
-                folded_text: String::new(),
-                baseline_text: String::new(),
-                note: error.message,
-            }
-        });
-        // Kept before it is told of, so that the links of the answer lead somewhere.
-        if answer.stacks.is_some()
-            && let Err(error) = shelf
-                .keep(&answer.anomaly_id, Side::Flagged, &answer.folded_text)
-                .and_then(|()| shelf.keep(&answer.anomaly_id, Side::Normal, &answer.baseline_text))
-        {
-            metrics::counter!("geophone_stack_texts_lost_total").increment(1);
-            tracing::error!("{error}");
-        }
-        if submitter.submit_blocking(RecordBody::Stacks(Box::new(answer))).is_err() {
-            metrics::counter!("geophone_stack_answers_lost_total").increment(1);
-        }
     }
 }

@@ -20,7 +20,7 @@
 //! | seq | 8 | position |
 //! | at | 8 | when it was appended, nanoseconds since 1970 |
 //! | kind | 1 | 1 traces, 2 metrics, 3 logs, 4 profiles, 16 tick, 17 decision, 18 outcome, 19 step of a model, 20 stacks |
-//! | transport | 1 | 0 none, 1 gRPC, 2 HTTP, 3 file |
+//! | transport | 1 | 0 none, 1 gRPC, 2 HTTP, 3 file, 4 our own |
 //! | encoding | 1 | 0 plain |
 //! | zero | 1 | |
 //! | tenant length | 2 | |
@@ -105,6 +105,7 @@ pub(crate) fn payload_of(record: &Record) -> Result<Payload, String> {
                 Transport::Grpc => 1,
                 Transport::Http => 2,
                 Transport::File => 3,
+                Transport::Own => 4,
             },
             tenant: export.tenant.clone(),
             bytes: export.wire.clone(),
@@ -196,6 +197,7 @@ pub(crate) fn decode_frame(frame: &Bytes) -> Result<Record, String> {
                 1 => Transport::Grpc,
                 2 => Transport::Http,
                 3 => Transport::File,
+                4 => Transport::Own,
                 other => return Err(format!("transport {other} is unknown")),
             },
             wire: payload,

@@ -114,7 +114,7 @@ fn wanted(store: &Store, table: &str, reads: &Reads) -> Vec<(String, Type)> {
 /// Bytes a value takes in memory, about.
 fn width(name: &str, kind: Type) -> u64 {
     match kind {
-        Type::Text if matches!(name, "attributes" | "resource" | "events" | "body" | "stacks" | "timeline") => 256,
+        Type::Text if matches!(name, "attributes" | "resource" | "events" | "observations" | "body" | "stacks" | "timeline") => 256,
         Type::Text => 40,
         Type::Floats => 128,
         Type::Int | Type::Float => 8,

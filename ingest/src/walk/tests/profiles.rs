@@ -86,6 +86,10 @@ struct Profile {
     time: u64,
     #[prost(uint64, tag = "4")]
     duration: u64,
+    #[prost(message, optional, tag = "5")]
+    period_type: Option<ValueType>,
+    #[prost(int64, tag = "6")]
+    period: i64,
 }
 
 /// Strings: 1 cpu, 2 nanoseconds, 3 main, 4 work, 5 /usr/lib/libx.so, 6 thread.name, 7 service.name, 8 cart, 9 `inl;ined`.
@@ -115,7 +119,8 @@ fn dictionary() -> ProfilesDictionary {
 
 fn profile<S: Message>(samples: &[S]) -> Profile {
     let samples = samples.iter().map(Message::encode_to_vec).collect();
-    Profile { sample_type: Some(ValueType { type_strindex: 1, unit_strindex: 2 }), samples, time: 1_000, duration: 50 }
+    let time = Some(ValueType { type_strindex: 1, unit_strindex: 2 });
+    Profile { sample_type: time, samples, time: 1_000, duration: 50, period_type: time, period: 10 }
 }
 
 fn request(profiles: Vec<Profile>) -> Bytes {
@@ -159,6 +164,8 @@ fn both_forms_give_the_same_rows_and_the_old_one_is_noticed() {
     assert_eq!(rows.value().values().to_vec(), [11, 9, 3]);
     assert_eq!(rows.count().values().to_vec(), [2, 1, 3]);
     assert_eq!(rows.time_ns().values().to_vec(), [70, 1_000, 90]);
+    assert_eq!(rows.period_ns().values().to_vec(), [10; 3]);
+    assert_eq!(rows.observations().iter().flatten().collect::<Vec<_>>(), ["[[70,5],[80,6]]", "", "[[90,1],[91,1],[92,1]]"]);
     assert_eq!((rows.sample_type().value(0), rows.unit().value(0)), ("cpu", "nanoseconds"));
     assert_eq!((rows.trace_id().value(0), rows.span_id().value(0), rows.span_id().value(1)), (&[7; 16][..], &[8; 8][..], &[0; 8][..]));
     assert_eq!(serde_json::Value::Object(attributes::to_json(rows.attributes().value(0))), serde_json::json!({"thread.name": "work"}));
