@@ -10,10 +10,10 @@ use geophone_proto::{
     feature::FeatureSchema,
     otlp::{
         collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
-        common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
+        common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, any_value::Value},
         logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
         resource::v1::Resource,
-        trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+        trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::Event},
     },
     record::{DecodeExport, Export},
     seam::Clock,
@@ -109,6 +109,49 @@ pub(crate) fn spans(service: &str, ends: &[u64]) -> Record {
     let resource_spans = ResourceSpans { resource: Some(resource(service)), scope_spans: vec![spans], ..ResourceSpans::default() };
     let wire = ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec();
     batch(Signal::Traces, wire)
+}
+
+/// Spans with attributes of every shape: none, repeated keys, texts that JSON must escape, nested values; and events.
+pub(crate) fn odd_spans(service: &str) -> Record {
+    let text = |text: &str| Value::StringValue(text.into());
+    let list = |values: Vec<Value>| {
+        let values = values.into_iter().map(|value| AnyValue { value: Some(value) }).collect();
+        Value::ArrayValue(ArrayValue { values })
+    };
+    let attributes = [
+        vec![],
+        vec![pair("a", Value::IntValue(-1)), pair("b", text("x")), pair("a", Value::IntValue(2))],
+        vec![pair("a", text("\"quoted\" \\ \u{1} é")), pair("c\"d", Value::BoolValue(true)), pair("f", Value::DoubleValue(0.1))],
+        vec![pair("l", list(vec![text("x"), Value::IntValue(7), list(vec![])])), pair("y", Value::BytesValue(vec![1, 2]))],
+        vec![pair("a", Value::IntValue(2)), pair("b", text("x"))],
+    ];
+    let event = Event { time_unix_nano: NOON, name: "miss".into(), attributes: vec![pair("k", text("v"))], ..Event::default() };
+    let span = |(n, attributes): (u64, Vec<KeyValue>)| Span {
+        trace_id: vec![9; 16],
+        span_id: (n + 1).to_be_bytes().to_vec(),
+        parent_span_id: if n == 0 { Vec::new() } else { n.to_be_bytes().to_vec() },
+        name: format!("op{n}"),
+        start_time_unix_nano: NOON,
+        end_time_unix_nano: NOON + n,
+        attributes,
+        events: vec![event.clone(); usize::try_from(n % 3).expect("small")],
+        ..Span::default()
+    };
+    let spans: Vec<Span> = (0..).zip(attributes).map(span).collect();
+    let of = |name: &str, spans: &[Span]| {
+        let spans = ScopeSpans { spans: spans.to_vec(), ..ScopeSpans::default() };
+        ResourceSpans { resource: Some(resource(name)), scope_spans: vec![spans], ..ResourceSpans::default() }
+    };
+    let resource_spans = vec![of(service, &spans[..2]), of("other", &spans[2..])];
+    batch(Signal::Traces, ExportTraceServiceRequest { resource_spans }.encode_to_vec())
+}
+
+/// A span of the service `bare` without any attribute, event or scope.
+pub(crate) fn bare_span() -> Record {
+    let span = Span { trace_id: vec![8; 16], span_id: vec![8; 8], end_time_unix_nano: NOON, start_time_unix_nano: 1, ..Span::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { resource: Some(resource("bare")), scope_spans, ..ResourceSpans::default() }];
+    batch(Signal::Traces, ExportTraceServiceRequest { resource_spans }.encode_to_vec())
 }
 
 /// A request of log records at the given times.

@@ -1,6 +1,7 @@
 //! The log of hop 4, its sealing to Parquet, and SQL over both. What it is for and how it fits
 //! together: `README.md`. The bytes of the log: `log/format.rs`.
 
+mod blocks;
 mod catalog;
 mod derived;
 mod durable;

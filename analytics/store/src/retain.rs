@@ -12,8 +12,9 @@ use geophone_proto::UnixNanos;
 use polars::prelude::{ParquetReader, SerReader};
 use std::{collections::BTreeMap, fs::File, sync::Arc};
 
-/// Files larger than this are not merged any more.
-const MERGED_BYTES_MAX: u64 = 256 << 20;
+/// Files larger than this are not merged any more: a query opens them quickly enough, and each row of a merge is
+/// decoded and encoded again, for more than it cost to seal.
+const MERGED_BYTES_MAX: u64 = 8 << 20;
 
 impl Store {
     /// Merges files of one table and hour that are about as large as each other, when there are many.

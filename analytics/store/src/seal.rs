@@ -7,21 +7,24 @@ use crate::{
     derived::{Kind, hour_of},
     durable,
     error::StoreError,
-    log::{Cursor, Segment, lock},
+    log::{LogReader, Segment, lock},
     parquet::{Derived, FilePlan, FileWriter, FrameRow, Sealer, action_frame, anomaly_frame, hour_name, incident_frame},
     store::{SealReport, Store, Tables},
 };
-use geophone_proto::{RecordBody, Series, SeriesKind, Tenant, UnixNanos};
+use geophone_proto::{RecordBody, Seq, Series, SeriesKind, Tenant, UnixNanos};
 use polars::prelude::DataFrame;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 /// Segments that become Parquet in one step.
 const SEGMENTS_A_STEP: usize = 4;
+/// Records pressed between two looks whether a segment has closed.
+const LOOK_EVERY: u64 = 64;
 
 /// Files that are written but not in the catalog yet; removed unless they get there.
 pub(crate) struct Written {
@@ -44,6 +47,40 @@ impl Drop for Written {
     }
 }
 
+/// Rows on their way into files that are not finished yet: records from `from` up to where `reader` stands. Dropped,
+/// it leaves nothing behind, and the records where they were.
+pub(crate) struct Ahead {
+    from: u64,
+    reader: LogReader,
+    sealer: Sealer,
+}
+
+impl Ahead {
+    /// Presses the next record; false if there is none yet.
+    fn take(&mut self) -> Result<bool, StoreError> {
+        let position = self.reader.position().0;
+        match self.reader.next(Duration::ZERO) {
+            Ok(None) => Ok(false),
+            Ok(Some((seq, record))) => {
+                if let RecordBody::Batch(export) = &record.body
+                    && let Some(batch) = &export.decoded
+                {
+                    self.sealer.push(seq.0, record.at, batch)?;
+                }
+                Ok(true)
+            }
+            // Damage below us: what can be read is kept, the rest of this segment is lost, and said so.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                let next = self.reader.position().0;
+                metrics::counter!("geophone_store_lost_records_total").increment(next - position);
+                tracing::error!("{error}; records {position} to {} are lost", next - 1);
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// What one step of sealing found.
 struct Step {
     written: Written,
@@ -60,8 +97,8 @@ impl Store {
         if self.read_only {
             return Err(StoreError::ReadOnly);
         }
-        let _sealing = lock(&self.sealing);
-        let sealed = self.seal_all();
+        let mut sealing = lock(&self.sealing);
+        let sealed = self.seal_all(&mut sealing);
         if let Err(error) = &sealed {
             metrics::counter!("geophone_store_seal_errors_total").increment(1);
             tracing::error!("sealing failed and is tried again: {error}");
@@ -69,11 +106,11 @@ impl Store {
         sealed
     }
 
-    fn seal_all(&self) -> Result<SealReport, StoreError> {
+    fn seal_all(&self, ahead: &mut Option<Ahead>) -> Result<SealReport, StoreError> {
         self.log.roll_if_due();
         let mut report = SealReport::default();
         loop {
-            let step = self.seal_segments()?;
+            let step = self.seal_segments(ahead)?;
             let (segments, through) = (step.segments, step.through);
             if segments == 0 {
                 break;
@@ -103,45 +140,58 @@ impl Store {
         self.next_file.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Writes the oldest closed segments that are not sealed yet.
-    fn seal_segments(&self) -> Result<Step, StoreError> {
+    /// Writes the oldest closed segments that are not sealed yet, and what of the next one was pressed ahead.
+    fn seal_segments(&self, ahead: &mut Option<Ahead>) -> Result<Step, StoreError> {
         let sealed = lock(&self.tables).catalog.sealed_through;
         let (pinned, _) = self.log.pin(sealed);
         let closed: Vec<Arc<Segment>> = pinned.into_iter().take_while(|segment| segment.is_closed()).take(SEGMENTS_A_STEP).collect();
-        let number = || self.next_number();
-        let mut sealer = Sealer::new(self.dir.clone(), &number, self.options.failpoint.clone());
-        let mut through = sealed;
-        for segment in &closed {
-            through = segment.end() - 1;
-            let mut cursor = Cursor::new(segment.clone());
-            let mut copy = || -> Result<(), StoreError> {
-                cursor.skip_to(sealed + 1)?;
-                while let Some((seq, mut record)) = cursor.read()? {
-                    self.log.recall(seq, &mut record);
-                    if let RecordBody::Batch(export) = &record.body
-                        && let Some(batch) = &export.decoded
-                    {
-                        sealer.push(seq, record.at, batch)?;
-                    }
-                }
-                Ok(())
-            };
-            match copy() {
-                Ok(()) => {}
-                // Damage below us: what can be read is kept, the rest of this segment is lost, and said so.
-                Err(error @ StoreError::Corrupt { .. }) => {
-                    metrics::counter!("geophone_store_lost_records_total").increment(segment.end() - cursor.next);
-                    tracing::error!("{error}; records {} to {through} are lost", cursor.next);
-                }
-                Err(error) => return Err(error),
+        let mut written = Written::new(self);
+        let Some(last) = closed.last() else { return Ok(Step { written, through: sealed, segments: 0, rows: 0 }) };
+        let mut pressed = self.ahead(ahead.take(), sealed);
+        while pressed.reader.position().0 < last.end() {
+            if !pressed.take()? {
+                break;
             }
         }
-        let mut written = Written::new(self);
-        let rows = sealer.finish(&mut written.entries)?;
+        let through = pressed.reader.position().0 - 1;
+        let rows = pressed.sealer.finish(&mut written.entries)?;
         for (table, rows) in &rows {
             metrics::counter!("geophone_store_sealed_rows_total", "table" => table.as_str()).increment(*rows);
         }
         Ok(Step { written, through, segments: closed.len(), rows: rows.values().sum() })
+    }
+
+    /// What was pressed ahead, if it goes on from where the tables end; else nothing yet.
+    fn ahead(&self, ahead: Option<Ahead>, sealed: u64) -> Ahead {
+        ahead.filter(|ahead| ahead.from == sealed + 1).unwrap_or_else(|| {
+            let sealer = Sealer::new(self.dir.clone(), self.next_file.clone(), self.options.failpoint.clone());
+            Ahead { from: sealed + 1, reader: self.log.reader(Seq(sealed + 1)), sealer }
+        })
+    }
+
+    /// Follows the log, so that rows are pressed while their columns are still in memory, and little is left to do
+    /// when a segment closes. Waits `patience` for that, then looks what there is; says how many records there were.
+    /// Called by the thread that seals, which seals where `wait_closed` says so.
+    pub fn follow(&self, patience: Duration) -> Result<u64, StoreError> {
+        if self.read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        // A closed segment comes first: it is what memory and disk wait for.
+        if self.log.wait_closed(patience) {
+            return Ok(0);
+        }
+        let mut sealing = lock(&self.sealing);
+        let sealed = lock(&self.tables).catalog.sealed_through;
+        let mut ahead = self.ahead(sealing.take(), sealed);
+        let mut records = 0;
+        while ahead.take()? {
+            records += 1;
+            if records % LOOK_EVERY == 0 && self.log.wait_closed(Duration::ZERO) {
+                break;
+            }
+        }
+        *sealing = Some(ahead);
+        Ok(records)
     }
 
     /// Writes windows that will not change any more.

@@ -10,6 +10,7 @@ use crate::{
     floor,
     log::{Log, LogOptions, lock},
     options::StoreOptions,
+    seal::Ahead,
     snapshot,
 };
 use geophone_proto::{Effect, Seq, Series, action::Action, anomaly::Anomaly, incident::Incident, seam::Clock};
@@ -71,12 +72,12 @@ pub struct Store {
     pub(crate) options: StoreOptions,
     pub(crate) log: Arc<Log>,
     pub(crate) tables: Mutex<Tables>,
-    /// Held by whoever seals, merges or drops files.
-    pub(crate) sealing: Mutex<()>,
+    /// Held by whoever seals, merges or drops files; what is pressed but not sealed.
+    pub(crate) sealing: Mutex<Option<Ahead>>,
     /// Queries that run now.
     pub(crate) queries: Arc<AtomicUsize>,
     /// Number of the next Parquet file.
-    pub(crate) next_file: AtomicU64,
+    pub(crate) next_file: Arc<AtomicU64>,
     pub(crate) read_only: bool,
     lock: Option<File>,
 }
@@ -123,13 +124,13 @@ impl Store {
             metrics::counter!("geophone_store_bad_snapshots_total").increment(1);
             tracing::warn!("the snapshot's windows cannot be read ({error}); windows before it that were not sealed are missing");
         }
-        let next_file = AtomicU64::new(catalog.next_file.max(1));
+        let next_file = Arc::new(AtomicU64::new(catalog.next_file.max(1)));
         Ok(Self {
             dir: dir.to_owned(),
             options,
             log,
             tables: Mutex::new(Tables { catalog: Arc::new(catalog), windows, versions }),
-            sealing: Mutex::new(()),
+            sealing: Mutex::new(None),
             queries: Arc::new(AtomicUsize::new(0)),
             next_file,
             read_only,

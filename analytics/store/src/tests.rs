@@ -2,7 +2,7 @@
 
 use crate::{
     Durability, Log, LogOptions, Rows, Store, StoreError, StoreOptions,
-    fixture::{Fuse, NOON, SECOND, TestClock, log_options, logs, points, spans, store_options},
+    fixture::{Fuse, NOON, SECOND, TestClock, bare_span, log_options, logs, odd_spans, points, spans, store_options},
 };
 use geophone_proto::{
     Class, Effect, Record, Seq, Series, SeriesKind, Tenant, UnixNanos,
@@ -147,6 +147,79 @@ fn sealing_changes_no_answer() {
     assert_eq!((cell("kind"), cell("status"), cell("duration_ns")), (&json!("SERVER"), &json!("ERROR"), &json!(SECOND)));
     assert_eq!(before[2].rows.iter().filter(|row| row[6] == Value::Null).count(), 1, "NaN is null");
     assert_eq!(house.beside().query(asked[0]).expect("it can be read"), before[0]);
+}
+
+/// Scenario: spans with odd attributes, in several segments and files, alone and with usual ones; then the files are merged.
+/// Guarantees: what is pressed, merged or recent gives the same answers, cell by cell.
+#[test]
+fn pressing_changes_no_attribute() {
+    let house = House::new();
+    let (log, store) = house.open();
+    let asked = [
+        "SELECT * FROM spans ORDER BY service, end_ns, name",
+        "SELECT attributes ->> 'a' AS a FROM spans ORDER BY a",
+        "SELECT name FROM spans WHERE attributes ->> 'b' = 'x' ORDER BY name, service",
+    ];
+    log.append(vec![odd_spans("odd")]).expect("there is room");
+    log.append((0..12).map(|n| spans(&format!("s{n:02}"), &[NOON + n])).collect()).expect("there is room");
+    let before: Vec<Rows> = asked.iter().map(|sql| rows(&store, sql)).collect();
+    assert_eq!(before[1].rows.iter().filter(|row| row[0] == json!("2")).count(), 2);
+    log.roll();
+    let sealed = store.seal().expect("there is room");
+    assert_eq!(sealed.rows, 17);
+    assert_eq!(asked.iter().map(|sql| rows(&store, sql)).collect::<Vec<_>>(), before);
+    // Only what has none, alone in its file; then many files of one size, which are merged.
+    log.append(vec![bare_span()]).expect("there is room");
+    log.roll();
+    store.seal().expect("there is room");
+    assert_eq!(rows(&store, "SELECT attributes FROM spans WHERE service = 'bare'").rows, [[json!({})]]);
+    let mut merged = 0;
+    for n in 0..12 {
+        log.append(vec![spans(&format!("t{n:02}"), &[NOON + n])]).expect("there is room");
+        log.roll();
+        merged += store.seal().expect("there is room").merged;
+    }
+    assert!(merged > 0);
+    assert_eq!(count(&store, "spans"), 30);
+    let odd = |all: &Rows| {
+        all.rows.iter().filter(|row| row.contains(&json!("odd")) || row.contains(&json!("other"))).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(odd(&rows(&store, asked[0])), odd(&before[0]));
+}
+
+/// Scenario: rows are pressed while they come; segments close, and sealing fails at any step.
+/// Guarantees: each row is seen once, sealed or not, and files that were begun are gone.
+#[test]
+fn following_seals_the_same_rows() {
+    let house = House::new();
+    let (log, store) = house.open();
+    let mut acked = 0;
+    for (round, failing) in [None, Some("seal.create"), Some("seal.sync"), Some("seal.catalog"), None].into_iter().enumerate() {
+        for n in 0..3 {
+            log.append(vec![spans("s", &[NOON + n, NOON + HOUR]), logs("s", &[NOON])]).expect("there is room");
+            acked += 2;
+            if round % 2 == 0 || n == 1 {
+                let _ = store.follow(Duration::ZERO);
+            }
+            assert_eq!(count(&store, "spans"), acked);
+        }
+        log.roll();
+        // Records behind the closed segment are pressed as well.
+        log.append(vec![spans("s", &[NOON])]).expect("there is room");
+        acked += 1;
+        let _ = store.follow(Duration::ZERO);
+        if let Some(step) = failing {
+            house.fuse.arm(step);
+            let _ = store.seal();
+            house.fuse.disarm();
+            assert_eq!(count(&store, "spans"), acked);
+        }
+        store.seal().expect("there is room");
+        assert_eq!((count(&store, "spans"), count(&house.beside(), "spans")), (acked, acked));
+    }
+    drop((store, log));
+    let (_log, store) = house.open();
+    assert_eq!(count(&store, "spans"), acked);
 }
 
 proptest! {

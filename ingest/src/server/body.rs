@@ -18,12 +18,18 @@ pub(crate) const FIRST_SHARE_BYTES: usize = 16 << 10;
 /// Single pieces up to this size are copied.
 const COPIED_BYTES_MAX: usize = 32 << 10;
 
+/// Room for an announced size up to this is made at once: joining pieces then copies each byte once. Beyond it, who
+/// announces much and sends little shall not cost memory.
+const EXPECTED_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes read so far, of a body or of a gRPC stream.
 pub(crate) struct Intake<'r> {
     reception: &'r Reception,
     account: Arc<Account>,
     pub(crate) permit: Permit,
     pieces: Pieces,
+    /// What is announced, as far as room is made for it at once.
+    expected: usize,
     deadline: Instant,
 }
 
@@ -42,6 +48,7 @@ impl<'r> Intake<'r> {
             account: Arc::clone(account),
             permit,
             pieces: Pieces::One(Bytes::new()),
+            expected: 0,
             deadline: Instant::now() + reception.patience.whole_body,
         })
     }
@@ -83,7 +90,7 @@ impl<'r> Intake<'r> {
         match &mut self.pieces {
             Pieces::One(first) if first.is_empty() => *first = piece,
             Pieces::One(first) => {
-                let mut joined = BytesMut::with_capacity(self.permit.bytes().max(len));
+                let mut joined = BytesMut::with_capacity(if self.expected >= len { self.expected } else { self.permit.bytes().max(len) });
                 joined.extend_from_slice(first);
                 joined.extend_from_slice(&piece);
                 self.pieces = Pieces::Joined(joined);
@@ -95,7 +102,8 @@ impl<'r> Intake<'r> {
 
     /// Refuses an announced size that does not fit now. Holds nothing for it: a sender who announces
     /// much and sends slowly must not keep others out.
-    pub(crate) fn foresee(&self, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn foresee(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.expected = if bytes <= EXPECTED_BYTES_MAX { bytes } else { 0 };
         let more = bytes.saturating_sub(self.permit.bytes());
         self.reception.permit(&self.account, more).map(drop)
     }

@@ -22,11 +22,10 @@ use geophone_proto::{Columns, Signal, UnixNanos, record::Export, seam::Clock};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
-/// Bodies up to this size are decoded where they were read, if not compressed; larger ones would
-/// hold up other connections.
-const INLINE_BYTES_MAX: usize = 128 << 10;
-/// The same for compressed bodies, which may grow a thousandfold.
-const INLINE_PACKED_BYTES_MAX: usize = 2 << 10;
+/// Messages up to this size are decoded where they were read: a third of a millisecond for a thousand spans, which is
+/// less than handing them to another thread and back takes, where cores are few. Larger ones would hold up other
+/// connections. A compressed body is unpacked up to here, and from the start elsewhere if there is more in it.
+const INLINE_BYTES_MAX: usize = 512 << 10;
 
 /// How long senders are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -88,14 +87,33 @@ struct Job {
     account: Arc<Account>,
     place: Place,
     at: UnixNanos,
+    /// The ledger knows the bytes before and after unpacking.
+    is_counted: bool,
 }
 
 impl Job {
+    /// Itself, unpacked, if what is in it is small; a body that is broken is one for `run` to tell.
+    fn unpack_small(mut self) -> Result<Self, Self> {
+        let small = INLINE_BYTES_MAX.min(self.bytes_max);
+        if self.body.len() > small {
+            return Err(self);
+        }
+        if self.envelope.packing != Packing::Identity {
+            let unpacked = self.envelope.packing.unpack(self.body.clone(), small, &mut self.permit, &self.pressure);
+            let Ok(wire) = unpacked else { return Err(self) };
+            self.account.line(self.place).unpacked(self.body.len(), wire.len());
+            (self.body, self.envelope.packing, self.is_counted) = (wire, Packing::Identity, true);
+        }
+        Ok(self)
+    }
+
     fn run(mut self) -> Result<(Bytes, Walked, Permit), Refusal> {
         let Envelope { signal, packing, is_json, .. } = self.envelope;
         let packed = self.body.len();
         let mut wire = packing.unpack(self.body, self.bytes_max, &mut self.permit, &self.pressure)?;
-        self.account.line(self.place).unpacked(packed, wire.len());
+        if !self.is_counted {
+            self.account.line(self.place).unpacked(packed, wire.len());
+        }
         if is_json {
             wire = json_to_wire(signal, &wire).map_err(|error| Refusal::malformed(error.to_string()))?;
         }
@@ -162,11 +180,12 @@ impl Reception {
     /// Decodes a body, hands it to the sink and waits for the verdict. Gives what the sender should know.
     pub(crate) async fn take(&self, guest: &Guest, envelope: Envelope, (body, permit): (Bytes, Permit)) -> Result<Remarks, Refusal> {
         let at = self.clock.now();
-        let inline = if envelope.packing == Packing::Identity { INLINE_BYTES_MAX } else { INLINE_PACKED_BYTES_MAX };
-        let is_small = body.len() <= inline;
-        let (pressure, bytes_max, account) = (self.pressure.clone(), self.request_bytes_max, Arc::clone(&guest.account));
-        let job = Job { envelope, body, permit, pressure, bytes_max, account, place: guest.place, at };
-        let decoded = if is_small { job.run() } else { tasks::on_a_core(&self.turns, move || job.run()).await? };
+        let (pressure, account, place) = (self.pressure.clone(), Arc::clone(&guest.account), guest.place);
+        let job = Job { envelope, body, permit, pressure, bytes_max: self.request_bytes_max, account, place, at, is_counted: false };
+        let decoded = match job.unpack_small() {
+            Ok(job) => job.run(),
+            Err(job) => tasks::on_a_core(&self.turns, move || job.run()).await?,
+        };
         let (wire, walked, permit) = decoded?;
         self.pass_on(guest, (wire, walked, permit), at).await
     }

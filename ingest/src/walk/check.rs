@@ -97,16 +97,38 @@ pub(crate) fn pair<'a>(bytes: &'a [u8], left: u32, flaw: &mut Flaw) -> Result<Pa
     any_pair(bytes, left, flaw)
 }
 
-/// The usual form: a short key, then a short text, all ASCII. A shortcut only: what it takes, the
-/// long way takes as well and reads the same.
+/// The usual forms: a short ASCII key and a short ASCII text, a whole number or a flag; the key first, as SDKs write
+/// it, or last, as the Collector does. A shortcut only: what it takes, the long way takes as well and reads the same.
 #[inline]
 fn usual_pair(bytes: &[u8]) -> Option<Pair<'_>> {
-    let (key, rest) = short(bytes, 0x0a)?;
-    let (value, rest) = short(rest, 0x12)?;
-    let (text, behind) = short(value, 0x0a)?;
-    let is_whole = rest.is_empty() && behind.is_empty();
-    // Lengths below 128 and these keys are ASCII, so all of it is if the texts are.
-    (is_whole && bytes.is_ascii()).then_some(Pair { key, text: Some(text) })
+    let (key, value) = if bytes.first() == Some(&0x0a) {
+        let (key, rest) = short(bytes, 0x0a)?;
+        let (value, rest) = short(rest, 0x12)?;
+        (key, rest.is_empty().then_some(value)?)
+    } else {
+        let (value, rest) = short(bytes, 0x12)?;
+        let (key, rest) = short(rest, 0x0a)?;
+        (key, rest.is_empty().then_some(value)?)
+    };
+    let text = match value {
+        // Ten bytes could hold more than 64 bits; the long way looks.
+        [0x10 | 0x18, number @ ..] => is_varint(number).then_some(None)?,
+        _ => {
+            let (text, behind) = short(value, 0x0a)?;
+            (behind.is_empty() && text.is_ascii()).then_some(Some(text))?
+        }
+    };
+    key.is_ascii().then_some(Pair { key, text })
+}
+
+/// Exactly one number of at most nine bytes.
+#[inline]
+fn is_varint(bytes: &[u8]) -> bool {
+    match bytes {
+        [last] => *last < 0x80,
+        [more @ .., last] => bytes.len() < 10 && *last < 0x80 && more.iter().all(|byte| *byte >= 0x80),
+        [] => false,
+    }
 }
 
 /// A length-delimited field with this key and less than 128 bytes, and what follows it.

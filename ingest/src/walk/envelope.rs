@@ -15,7 +15,7 @@ use super::{
 use arrow_array::UInt64Array;
 use geophone_proto::columns::{Resources, Scopes};
 use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Levels that may lie below a resource message, a scope message and a row.
 const RESOURCE_LEFT: u32 = DEPTH_MAX - 1;
@@ -182,9 +182,7 @@ impl<'g> Place<'g> {
             slot.extend_from_slice(pair.text.unwrap_or_default());
         }
         // A sum does not depend on the order of the attributes.
-        let mut hash = Xxh3::with_seed(SEED);
-        hash.update(bytes);
-        self.origin.hash = self.origin.hash.wrapping_add(hash.digest());
+        self.origin.hash = self.origin.hash.wrapping_add(xxh3_64_with_seed(bytes, SEED));
         Ok(())
     }
 

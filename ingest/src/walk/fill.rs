@@ -49,6 +49,15 @@ impl Cells {
         self.bytes[start] = 0x0a;
     }
 
+    /// Adds fields that follow each other in the message, as field 1 each: `keys` says where they begin in `run`.
+    /// Their keys have one byte.
+    #[inline]
+    pub(crate) fn items(&mut self, run: &[u8], keys: &[u32]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(run);
+        keys.iter().for_each(|key| self.bytes[start + *key as usize] = 0x0a);
+    }
+
     /// Adds a message as field 1 to the open cell.
     pub(crate) fn message(&mut self, message: &[u8]) {
         self.bytes.push(0x0a);
@@ -79,6 +88,52 @@ impl Cells {
 
     pub(crate) fn into_text(self) -> Result<Arc<dyn Array>, ArrowError> {
         Ok(Arc::new(StringArray::try_new(Self::offsets(self.ends), self.bytes.into(), None)?))
+    }
+}
+
+/// Fields of one number that follow each other, on their way into a cell: copied at once, not one by one.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    whole: &'a [u8],
+    start: usize,
+    end: usize,
+    keys: [u32; RUN_MAX],
+    count: usize,
+}
+
+/// More fields make another run.
+const RUN_MAX: usize = 32;
+
+impl<'a> Run<'a> {
+    /// Of fields of this message.
+    pub(crate) const fn of(whole: &'a [u8]) -> Self {
+        Self { whole, start: 0, end: 0, keys: [0; RUN_MAX], count: 0 }
+    }
+
+    /// Takes the field `framed`, which begins at `at` in the message.
+    #[inline]
+    pub(crate) fn take(&mut self, at: usize, framed: &[u8], cells: &mut Cells) {
+        if framed.first().is_none_or(|key| *key >= 0x80) {
+            self.end(cells);
+            cells.item(framed);
+            return;
+        }
+        if at != self.end || self.count == RUN_MAX {
+            self.end(cells);
+            self.start = at;
+        }
+        self.keys[self.count] = u32::try_from(at - self.start).expect("a message is below 2 GiB");
+        self.count += 1;
+        self.end = at + framed.len();
+    }
+
+    /// Puts what was taken into the cell.
+    #[inline]
+    pub(crate) fn end(&mut self, cells: &mut Cells) {
+        if self.count > 0 {
+            cells.items(&self.whole[self.start..self.end], &self.keys[..self.count]);
+            self.count = 0;
+        }
     }
 }
 
@@ -124,6 +179,21 @@ pub(crate) fn enum_u8(number: u32, max: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_says_what_its_items_say() {
+        // Three fields, one with a long key, then another field between, then forty more.
+        let mut whole = vec![0x4a, 1, b'a', 0x4a, 0, 0xca, 0x00, 1, b'b', 0x4a, 1, b'c', 0x10, 7];
+        (0..40).for_each(|n| whole.extend_from_slice(&[0x4a, 1, n]));
+        let fields = [(0, 3), (3, 2), (5, 4), (9, 3)].into_iter().chain((0..40).map(|n| (14 + 3 * n, 3)));
+        let (mut one, mut other, mut run) = (Cells::new(), Cells::new(), Run::of(&whole));
+        for (at, length) in fields {
+            one.item(&whole[at..at + length]);
+            run.take(at, &whole[at..at + length], &mut other);
+        }
+        run.end(&mut other);
+        assert_eq!(one.bytes, other.bytes);
+    }
 
     #[test]
     fn an_item_is_field_one_however_its_key_was_written() {

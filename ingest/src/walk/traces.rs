@@ -4,7 +4,7 @@ use super::{
     WalkError,
     check::{self, Flaw, Reason},
     envelope::{Place, ROW_LEFT, Rows},
-    fill::{Cells, enum_u8, ids},
+    fill::{Cells, Run, enum_u8, ids},
     schema,
     wire::{Reader, Value},
 };
@@ -62,9 +62,16 @@ impl Rows for SpanRows {
         let mut span = Span::default();
         let mut flaw = place.inherited;
         let mut reader = Reader::new(bytes, ROW_LEFT);
+        let mut run = Run::of(bytes);
         while let Some((number, value)) = reader.next()? {
-            self.field(number, (value, reader.framed()), &mut span, &mut flaw)?;
+            if number == 9 {
+                span.attribute(check::pair(value.bytes()?, ROW_LEFT, &mut flaw)?);
+                run.take(reader.begun(bytes.len()), reader.framed(), &mut self.attributes);
+            } else {
+                self.field(number, (value, reader.framed()), &mut span, &mut flaw)?;
+            }
         }
+        run.end(&mut self.attributes);
         match flaw.0.or_else(|| span.broken_rule()) {
             None => {
                 place.spend(ROW_BYTES + bytes.len())?;
@@ -165,10 +172,6 @@ impl SpanRows {
             6 => span.kind = value.low32()?,
             7 => span.start_ns = value.fixed64()?,
             8 => span.end_ns = value.fixed64()?,
-            9 => {
-                span.attribute(check::pair(value.bytes()?, ROW_LEFT, flaw)?);
-                self.attributes.item(framed);
-            }
             11 => {
                 check::message(&schema::EVENT, value.bytes()?, ROW_LEFT, flaw)?;
                 self.events.item(framed);

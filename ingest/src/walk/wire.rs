@@ -109,6 +109,12 @@ impl<'a> Reader<'a> {
         &self.before[..self.before.len() - self.rest.len()]
     }
 
+    /// Where the last field began in a message of so many bytes.
+    #[inline]
+    pub(crate) const fn begun(&self, whole_bytes: usize) -> usize {
+        whole_bytes - self.before.len()
+    }
+
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "checked against u32::MAX, then shifted")]
     fn key(&mut self) -> Result<(u32, u32), WalkError> {

@@ -189,12 +189,20 @@ impl Observer {
         }
         self.watermark.lead();
         let mut oldest: Vec<u64> = newest.iter().map(|newest| newest.unwrap_or(0)).collect();
+        // Rows of one sender follow each other: it is looked up once for all of them.
+        let (mut run, mut times) = (usize::MAX, Vec::new());
         each_time(batch, |resource, time| {
-            if let Some(sender) = senders.get(resource) {
-                self.watermark.lag(*sender, time, is_prompt);
-                oldest[resource] = oldest[resource].min(time);
+            if resource != run {
+                senders.get(run).into_iter().for_each(|sender| self.watermark.lag(*sender, &times, is_prompt));
+                run = resource;
+                times.clear();
+            }
+            if let Some(oldest) = oldest.get_mut(resource) {
+                times.push(time);
+                *oldest = time.min(*oldest);
             }
         });
+        senders.get(run).into_iter().for_each(|sender| self.watermark.lag(*sender, &times, is_prompt));
         if is_prompt {
             let leader = self.watermark.leader();
             for ((service, newest), oldest) in services.iter().zip(newest).zip(oldest).filter(|((_, newest), _)| newest.is_some()) {

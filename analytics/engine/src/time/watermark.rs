@@ -146,11 +146,11 @@ impl Watermark {
         self.anchor = (now, front);
     }
 
-    /// Tells how late a row of this sender is, once all senders of the batch were heard.
-    pub fn lag(&mut self, sender: u64, at_ns: u64, prompt: bool) {
+    /// Tells how late rows of this sender are, once all senders of the batch were heard.
+    pub fn lag(&mut self, sender: u64, at_ns: &[u64], prompt: bool) {
         let leader = self.leader;
         if let Some(known) = self.senders.get_mut(&(sender ^ u64::from(prompt))) {
-            known.lag(leader.saturating_sub(at_ns));
+            at_ns.iter().for_each(|at| known.lag(leader.saturating_sub(*at)));
         }
     }
 

@@ -209,6 +209,10 @@ impl Thinker {
     }
 
     fn hand_on(&self, at: UnixNanos, effects: Vec<Effect>) -> Result<(), ServiceError> {
+        // Most records complete no window: nobody needs to wake up for them.
+        if effects.is_empty() {
+            return Ok(());
+        }
         self.work.send(Work::Effects(at, effects)).map_err(|_| ServiceError::Stopped("dispatcher"))
     }
 

@@ -20,7 +20,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 pub fn io_runtime() -> Result<Runtime, ServiceError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(2, 4))
+        .worker_threads(cores.clamp(1, 4))
         .thread_name("io")
         .enable_all()
         .build()

@@ -15,6 +15,11 @@ use tokio::sync::watch;
 /// Retention is looked at this often.
 const RETAIN_NS: u64 = 60 * SECOND_NS;
 
+/// The log is followed this closely while many records come, and this closely else. Columns wait in memory for it.
+const BUSY: Duration = Duration::from_millis(2);
+const CALM: Duration = Duration::from_millis(100);
+const BUSY_RECORDS: u64 = 8;
+
 /// A tick a second into the log, so that silence can be noticed, until told to stop.
 pub async fn tick(submitter: Submitter, pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>, mut upkeep: impl FnMut() + Send) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -34,9 +39,18 @@ pub async fn tick(submitter: Submitter, pulse: Arc<Pulse>, mut stop: watch::Rece
 
 /// Hop 9: closed segments become Parquet, what is too old goes.
 pub fn seal(store: &Store, clock: &dyn Clock, stop: &AtomicBool) {
-    let mut retained_at = 0;
+    let (mut retained_at, mut patience) = (0, CALM);
     while !stop.load(Ordering::Acquire) {
-        if store.wait_closed(Duration::from_millis(500)) {
+        match store.follow(patience) {
+            Ok(records) => patience = if records > BUSY_RECORDS { BUSY } else { CALM },
+            // What was pressed is gone, the log still has it: sealing begins again from there.
+            Err(error) => {
+                metrics::counter!("geophone_seal_failures_total").increment(1);
+                tracing::error!("rows were not pressed ahead: {error}");
+                wait(stop, Duration::from_secs(5));
+            }
+        }
+        if store.wait_closed(Duration::ZERO) {
             match store.seal() {
                 Ok(report) => tracing::debug!(?report, "sealed"),
                 Err(error) => {

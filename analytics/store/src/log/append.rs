@@ -6,12 +6,9 @@ use super::{
     options::Durability,
     recovery::segment_path,
     segment::{Backing, Segment, lock, record_bytes},
-    shared::Log,
+    shared::{Log, State},
 };
-use crate::{
-    durable::{self, Failpoint},
-    error::StoreError,
-};
+use crate::{blocks::Blocks, durable, error::StoreError};
 #[cfg(test)]
 use geophone_proto::UnixNanos;
 use geophone_proto::{Record, RecordBody, Seq};
@@ -20,47 +17,36 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::Path,
-    sync::{Arc, Mutex, atomic::Ordering},
-    time::Instant,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
-/// Larger single writes cost several times more a byte.
-const PIECE_BYTES: usize = 512 * 1024;
+/// A group waits at most so long for readers who are about to lose columns that lie in memory: to read and walk them
+/// again costs more than they lose by waiting.
+const PACE: Duration = Duration::from_millis(40);
+/// The same where memory is all there is, before senders are refused.
+const ROOM: Duration = Duration::from_millis(200);
+/// A reader is close behind if it is in one of the last segments.
+const NEAR_SEGMENTS: usize = 2;
 
 /// What only the committer touches.
 #[derive(Default)]
 pub(crate) struct Writer {
-    active: Option<Arc<Segment>>,
-    piece: Vec<u8>,
+    active: Option<Active>,
 }
 
-/// Collects bytes and writes them in pieces.
-struct Pieces<'a> {
-    file: &'a File,
-    at: u64,
-    piece: &'a mut Vec<u8>,
-    failpoint: Option<&'a Failpoint>,
+/// Zeros behind the last record are no harm, only in the way of whoever looks at the file.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.active.as_ref().and_then(|active| active.blocks.as_ref()).map(Blocks::trim);
+    }
 }
 
-impl Pieces<'_> {
-    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES - self.piece.len()));
-            self.piece.extend_from_slice(now);
-            bytes = later;
-            if self.piece.len() == PIECE_BYTES {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all_at(self.piece, self.at)?;
-        self.at += self.piece.len() as u64;
-        self.piece.clear();
-        durable::reach(self.failpoint, "append.write")
-    }
+/// The segment that grows, and its file as the committer writes it.
+struct Active {
+    segment: Arc<Segment>,
+    /// `None` in memory.
+    blocks: Option<Blocks>,
 }
 
 impl Log {
@@ -78,6 +64,9 @@ impl Log {
             return Ok(Seq(first));
         }
         self.roll_due(&mut writer);
+        if self.options.durability != Durability::None && records.iter().any(|record| matches!(record.body, RecordBody::Batch(_))) {
+            self.keep_pace();
+        }
         let appended = match self.options.durability {
             Durability::Fsync | Durability::Os => self.append_file(&mut writer, first, records),
             Durability::None => self.append_memory(&mut writer, first, records),
@@ -88,6 +77,22 @@ impl Log {
         metrics::counter!("geophone_log_appended_bytes_total").increment(bytes);
         metrics::histogram!("geophone_log_commit_seconds").record(started.elapsed().as_secs_f64());
         Ok(Seq(first))
+    }
+
+    /// Waits, within bounds, while the columns in memory are nearly too many and a reader who needs them is close behind.
+    fn keep_pace(&self) {
+        let crowded = |state: &mut State| {
+            if state.sealed.is_none() || state.tail.bytes() < self.options.memory_bytes / 4 * 3 {
+                return false;
+            }
+            self.let_go(state);
+            // Who is further behind reads files anyway.
+            let near = state.segments.iter().rev().nth(NEAR_SEGMENTS).map_or(0, |segment| segment.first);
+            let is_near = state.slowest_reader().is_some_and(|slowest| slowest >= near && slowest < state.next);
+            is_near && state.tail.bytes() >= self.options.memory_bytes / 4 * 3
+        };
+        let state = lock(&self.state);
+        drop(self.passed.wait_timeout_while(state, PACE, crowded));
     }
 
     /// Closes the active segment, so that it can be sealed. An empty one stays open.
@@ -102,7 +107,7 @@ impl Log {
     }
 
     fn roll_due(&self, writer: &mut Writer) {
-        let Some(active) = &writer.active else { return };
+        let Some(Active { segment: active, .. }) = &writer.active else { return };
         let age = self.now().since(active.created_at);
         let bound = if active.is_memory() {
             // Several segments, so that one can be sealed while the next fills.
@@ -116,8 +121,9 @@ impl Log {
     }
 
     fn close_active(&self, writer: &mut Writer) {
-        if let Some(active) = writer.active.take_if(|active| !active.is_empty()) {
-            active.close();
+        if let Some(Active { segment, blocks }) = writer.active.take_if(|active| !active.segment.is_empty()) {
+            let _ = blocks.map(|blocks| blocks.trim());
+            segment.close();
             // The lock orders this against `wait_closed`'s look.
             self.show(&lock(&self.state));
             self.closed.notify_all();
@@ -125,35 +131,31 @@ impl Log {
     }
 
     fn append_file(&self, writer: &mut Writer, first: u64, records: Vec<Record>) -> Result<u64, StoreError> {
-        let segment = match &writer.active {
-            Some(active) => active.clone(),
-            None => {
-                let segment = Arc::new(self.create(first)?);
-                let mut state = lock(&self.state);
-                // A segment that a crash left without a record has the same file: forgetting it later would
-                // remove what is written there now.
-                state.segments.retain(|held| held.first != first);
-                state.segments.push_back(segment.clone());
-                drop(state);
-                writer.active = Some(segment.clone());
-                segment
-            }
-        };
-        let Backing::File { path, file } = &segment.backing else {
+        if writer.active.is_none() {
+            let (segment, blocks) = self.create(first)?;
+            let segment = Arc::new(segment);
+            let mut state = lock(&self.state);
+            // A segment that a crash left without a record has the same file: forgetting it later would
+            // remove what is written there now.
+            state.segments.retain(|held| held.first != first);
+            state.segments.push_back(segment.clone());
+            drop(state);
+            writer.active = Some(Active { segment, blocks: Some(blocks) });
+        }
+        let Some(Active { segment, blocks: Some(blocks) }) = &mut writer.active else {
             return Err(StoreError::columns("append", "the active segment is not a file"));
         };
-        let start = segment.bytes();
-        writer.piece.clear();
-        let pieces = Pieces { file, at: start, piece: &mut writer.piece, failpoint: self.options.failpoint.as_ref() };
-        match self.write_group(pieces, first, &records) {
+        let (segment, start) = (segment.clone(), segment.bytes());
+        match self.write_group(blocks, (first, &records)) {
             Ok(end) => {
                 self.publish(&segment, first, records, end);
                 Ok(end - start)
             }
             Err(source) => {
                 metrics::counter!("geophone_log_append_errors_total").increment(1);
+                let path = segment.path();
                 tracing::error!("cannot append to {}: {source}", path.display());
-                if let Err(error) = file.set_len(start) {
+                if let Err(error) = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(start)) {
                     tracing::error!("cannot take back a failed append to {}: {error}; a new segment begins", path.display());
                 }
                 // After a failed sync nothing can be known about the file's pages: never append to it again.
@@ -165,46 +167,50 @@ impl Log {
                     self.closed.notify_all();
                 }
                 writer.active = None;
-                Err(StoreError::Append { path: path.clone(), source })
+                Err(StoreError::Append { path: segment.path().to_owned(), source })
             }
         }
     }
 
     /// Writes and syncs; returns the new length.
-    fn write_group(&self, mut pieces: Pieces<'_>, first: u64, records: &[Record]) -> io::Result<u64> {
+    fn write_group(&self, blocks: &mut Blocks, (first, records): (u64, &[Record])) -> io::Result<u64> {
         for (seq, record) in (first..).zip(records) {
             let payload = format::payload_of(record).map_err(io::Error::other)?;
             let (head, payload) = format::encode_frame(seq, record.at, &payload).map_err(io::Error::other)?;
-            pieces.put(&head)?;
-            pieces.put(&payload)?;
+            blocks.put(&head)?;
+            blocks.put(&payload)?;
         }
-        pieces.flush()?;
-        let end = pieces.at;
+        blocks.flush()?;
+        durable::reach(self.options.failpoint.as_ref(), "append.write")?;
         if self.options.durability == Durability::Fsync {
-            let synced = durable::reach(pieces.failpoint, "append.sync").and_then(|()| pieces.file.sync_data());
+            let synced = durable::reach(self.options.failpoint.as_ref(), "append.sync").and_then(|()| blocks.sync_data());
             synced.inspect_err(|_| metrics::counter!("geophone_log_sync_errors_total").increment(1))?;
         }
-        Ok(end)
+        Ok(blocks.len())
     }
 
-    fn create(&self, first: u64) -> Result<Segment, StoreError> {
+    fn create(&self, first: u64) -> Result<(Segment, Blocks), StoreError> {
         let dir = self.dir.as_deref().unwrap_or(Path::new("."));
         let path = segment_path(dir, first);
         let created_at = self.now();
-        let make = || -> io::Result<File> {
+        let make = || -> io::Result<(File, Blocks)> {
             durable::create_dir(dir)?;
             durable::reach(self.options.failpoint.as_ref(), "append.create")?;
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
-            file.write_all_at(&format::encode_header(first, created_at), 0)?;
-            if self.options.durability == Durability::Fsync {
+            let header = format::encode_header(first, created_at);
+            file.write_all_at(&header, 0)?;
+            let is_durable = self.options.durability == Durability::Fsync;
+            if is_durable {
                 file.sync_all()?;
                 durable::sync_dir(dir)?;
             }
-            Ok(file)
+            // Who waits for the disk anyway need not go by the page cache.
+            let blocks = Blocks::after(&path, &header, is_durable)?;
+            Ok((file, blocks))
         };
-        let file = make().map_err(|source| StoreError::Append { path: path.clone(), source })?;
+        let (file, blocks) = make().map_err(|source| StoreError::Append { path: path.clone(), source })?;
         debug_assert!(file.metadata().is_ok_and(|meta| meta.len() == HEADER_BYTES as u64));
-        Ok(Segment::new(first, created_at, Backing::File { path, file }))
+        Ok((Segment::new(first, created_at, Backing::File { path, file }), blocks))
     }
 
     fn append_memory(&self, writer: &mut Writer, first: u64, records: Vec<Record>) -> Result<u64, StoreError> {
@@ -215,6 +221,11 @@ impl Log {
             self.close_active(writer);
             let mut state = lock(&self.state);
             self.forget(&mut state);
+            if telemetry {
+                // Whoever seals is at work; senders who are refused come back later than it takes.
+                let full = |state: &mut State| state.memory_bytes() > 0 && state.memory_bytes() + needed > bound;
+                (state, _) = self.passed.wait_timeout_while(state, ROOM, full).unwrap_or_else(PoisonError::into_inner);
+            }
             let held = state.memory_bytes();
             // Ticks and outcomes are small and must pass, or the loop 4 -> 8 -> 4 could stand still. A
             // group larger than the bound passes when it is alone, since it would never fit otherwise.
@@ -224,11 +235,11 @@ impl Log {
             }
         }
         let segment = match &writer.active {
-            Some(active) => active.clone(),
+            Some(active) => active.segment.clone(),
             None => {
                 let segment = Arc::new(Segment::new(first, self.now(), Backing::Memory(Mutex::new(Vec::new()))));
                 lock(&self.state).segments.push_back(segment.clone());
-                writer.active = Some(segment.clone());
+                writer.active = Some(Active { segment: segment.clone(), blocks: None });
                 segment
             }
         };
@@ -247,6 +258,7 @@ impl Log {
         let mut state = lock(&self.state);
         state.next = end;
         if !segment.is_memory() {
+            self.let_go(&mut state);
             for (seq, record) in (first..).zip(records) {
                 state.tail.push(seq, record);
             }
@@ -256,9 +268,15 @@ impl Log {
         self.grown.notify_all();
     }
 
+    /// Bytes of the active segment that are records, header included.
+    #[cfg(test)]
+    pub(crate) fn active_bytes(&self) -> usize {
+        lock(&self.writer).active.as_ref().map_or(0, |active| usize::try_from(active.segment.bytes()).expect("small"))
+    }
+
     /// Moment of the newest segment's birth, for tests of ageing.
     #[cfg(test)]
     pub(crate) fn active_since(&self) -> Option<UnixNanos> {
-        lock(&self.writer).active.as_ref().map(|active| active.created_at)
+        lock(&self.writer).active.as_ref().map(|active| active.segment.created_at)
     }
 }

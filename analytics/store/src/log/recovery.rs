@@ -4,7 +4,7 @@ use super::{
     format::{Found, HEADER_BYTES, PREFIX_BYTES, decode_header, look, u32_at, u64_at},
     segment::{Backing, Segment},
 };
-use crate::{durable, error::StoreError};
+use crate::{blocks::BLOCK_BYTES, durable, error::StoreError};
 use geophone_proto::Seq;
 use std::{
     fs::{self, File, OpenOptions},
@@ -72,7 +72,9 @@ pub(crate) fn open(path: &Path, repair: bool, recovery: &mut Recovery) -> Result
     };
     let (end, good, detail) = scan(&bytes, first);
     if good < bytes.len() && repair {
-        if later_frame(&bytes[good..], end) {
+        if bytes.len() - good < BLOCK_BYTES && bytes[good..].iter().all(|byte| *byte == 0) {
+            // The rest of the last block: it never was a record.
+        } else if later_frame(&bytes[good..], end) {
             set_aside(path, &bytes, good, detail, recovery)?;
         } else {
             recovery.torn_bytes += (bytes.len() - good) as u64;

@@ -38,7 +38,7 @@ pub(crate) struct State {
 
 impl State {
     /// Position that every living reader has reached; `None` without readers.
-    fn slowest_reader(&mut self) -> Option<u64> {
+    pub(crate) fn slowest_reader(&mut self) -> Option<u64> {
         self.readers.retain(|reader| reader.strong_count() > 0);
         self.readers.iter().filter_map(Weak::upgrade).map(|position| position.load(Ordering::Acquire)).min()
     }
@@ -60,6 +60,8 @@ pub struct Log {
     pub(crate) state: Mutex<State>,
     pub(crate) grown: Condvar,
     pub(crate) closed: Condvar,
+    /// Readers have moved on, or records were sealed.
+    pub(crate) passed: Condvar,
     pub(crate) healthy: AtomicBool,
     pub(crate) read_only: bool,
     lock: Option<File>,
@@ -119,6 +121,7 @@ impl Log {
             state: Mutex::new(state),
             grown: Condvar::new(),
             closed: Condvar::new(),
+            passed: Condvar::new(),
             healthy: AtomicBool::new(true),
             read_only,
             lock: held,
@@ -162,6 +165,7 @@ impl Log {
         let mut state = lock(&self.state);
         state.released = state.released.max(through.0);
         self.forget(&mut state);
+        self.passed.notify_all();
     }
 
     /// Numbers new records above `floor`, which the tables or the snapshot speak of: an in-memory log
@@ -183,6 +187,7 @@ impl Log {
         let mut state = lock(&self.state);
         state.sealed = Some(state.sealed.unwrap_or(0).max(through));
         self.forget(&mut state);
+        self.passed.notify_all();
     }
 
     /// Drops segments that nobody needs. The newest file stays, because it holds the position.
@@ -208,11 +213,17 @@ impl Log {
             }
             state.segments.pop_front();
         }
-        let passed = through.min(slowest.unwrap_or(through));
-        if state.sealed.is_some() {
-            state.tail.forget(passed);
-        }
+        self.let_go(state);
         self.show(state);
+    }
+
+    /// Drops columns that every living reader has passed: SQL walks the few rows that it asks for again.
+    pub(crate) fn let_go(&self, state: &mut State) {
+        if state.sealed.is_some()
+            && let Some(slowest) = state.slowest_reader()
+        {
+            state.tail.forget(slowest);
+        }
     }
 
     /// Updates the gauges.

@@ -68,6 +68,53 @@ pub(crate) fn attributes(cell: &[u8], out: &mut String) {
     }
 }
 
+/// The pairs of an attribute cell, each a `KeyValue`; ends at what is malformed.
+pub(crate) fn members(mut cell: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        // The usual form, without the general reader.
+        if let [0x0a, length, rest @ ..] = cell
+            && *length < 0x80
+            && let Some((pair, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            cell = rest;
+            return Some(pair);
+        }
+        loop {
+            match field(&mut cell) {
+                Ok(Some((1, Field::Bytes(pair)))) => return Some(pair),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(()) => return None,
+            }
+        }
+    })
+}
+
+/// Appends a `KeyValue` as a member of a JSON object, `"key":value`.
+pub(crate) fn member(pair: &[u8], out: &mut String) -> Result<(), ()> {
+    let (key, any) = split(pair)?;
+    string(key, out);
+    out.push(':');
+    value(any, 1, out)
+}
+
+/// The key of a `KeyValue`.
+pub(crate) fn key_of_member(pair: &[u8]) -> &[u8] {
+    split(pair).map_or(&[], |(key, _)| key.as_bytes())
+}
+
+/// Key and `AnyValue` of a `KeyValue`.
+fn split(mut pair: &[u8]) -> Result<(&str, &[u8]), ()> {
+    let (mut key, mut any) = ("", &[][..]);
+    while let Some(part) = field(&mut pair)? {
+        match part {
+            (1, Field::Bytes(bytes)) => key = text(bytes)?,
+            (2, Field::Bytes(bytes)) => any = bytes,
+            _ => {}
+        }
+    }
+    Ok((key, any))
+}
+
 /// Appends span events (field 1 repeats `Span.Event`) as a JSON array of `time_ns`, `name`,
 /// `attributes`; a malformed cell is `[]`.
 pub(crate) fn events(cell: &[u8], out: &mut String) {
@@ -112,15 +159,7 @@ fn object(bytes: &[u8], number: u64, depth: usize, out: &mut String) -> Result<(
         if found == number
             && let Field::Bytes(pair) = value
         {
-            let (mut key, mut any, mut pair) = ("", &[][..], pair);
-            while let Some(part) = field(&mut pair)? {
-                match part {
-                    (1, Field::Bytes(bytes)) => key = text(bytes)?,
-                    (2, Field::Bytes(bytes)) => any = bytes,
-                    _ => {}
-                }
-            }
-            pairs.push((key, any));
+            pairs.push(split(pair)?);
         }
     }
     out.push('{');

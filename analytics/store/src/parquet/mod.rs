@@ -3,6 +3,7 @@
 mod cells;
 mod derived;
 mod json_text;
+mod press;
 mod sealer;
 mod tables;
 mod writer;

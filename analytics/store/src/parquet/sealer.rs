@@ -3,6 +3,7 @@
 use super::{
     Telemetry,
     cells::Part,
+    press::SpanPress,
     writer::{FilePlan, FileWriter},
 };
 use crate::{catalog::FileEntry, durable::Failpoint, error::StoreError};
@@ -10,11 +11,16 @@ use geophone_proto::{Batch, UnixNanos};
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// Rows that wait for their row group, in all files together.
-const PENDING_ROWS: usize = 48 * 1024;
+/// Rows that wait for their row group, in all files together: what they say then fits into a core's own cache.
+const PENDING_ROWS: usize = 16 * 1024;
+/// Distinct texts of one row group of spans: rows that share nothing must not make it huge.
+const TEXT_BYTES_MAX: usize = 8 << 20;
 /// Rows of further hours share one file: wild timestamps must not make thousands of files.
 const HOURS_MAX: usize = 48;
 const HOUR_NS: u64 = 3_600_000_000_000;
@@ -26,26 +32,29 @@ pub(crate) fn hour_name(hour: u64) -> String {
     name
 }
 
+/// A file and the rows that wait for its next row group.
 struct Open {
     writer: FileWriter,
+    /// Of all tables but `spans`.
     pending: Vec<Part>,
+    press: SpanPress,
     rows: usize,
 }
 
 /// Collects batches and writes them.
-pub(crate) struct Sealer<'a> {
+pub(crate) struct Sealer {
     dir: PathBuf,
-    number: &'a dyn Fn() -> u64,
+    next_file: Arc<AtomicU64>,
     failpoint: Option<Failpoint>,
     open: BTreeMap<(Telemetry, Option<u64>), Open>,
     pending: usize,
     rows: HashMap<Telemetry, u64>,
 }
 
-impl<'a> Sealer<'a> {
-    /// `number` gives each file a number never used before.
-    pub(crate) fn new(dir: PathBuf, number: &'a dyn Fn() -> u64, failpoint: Option<Failpoint>) -> Self {
-        Self { dir, number, failpoint, open: BTreeMap::new(), pending: 0, rows: HashMap::new() }
+impl Sealer {
+    /// `next_file` is the number of the next file, never used before.
+    pub(crate) fn new(dir: PathBuf, next_file: Arc<AtomicU64>, failpoint: Option<Failpoint>) -> Self {
+        Self { dir, next_file, failpoint, open: BTreeMap::new(), pending: 0, rows: HashMap::new() }
     }
 
     /// Takes the batch of the record at `seq`, which arrived at `at`.
@@ -57,11 +66,16 @@ impl<'a> Sealer<'a> {
         *self.rows.entry(table).or_default() += batch.len() as u64;
         for (hour, rows, range) in by_hour(Telemetry::times(batch)) {
             let key = self.partition(table, hour);
-            let part = Part { batch: batch.clone(), rows };
+            let count = rows.as_ref().map_or(batch.len(), Vec::len);
             let open = self.open.entry(key).or_insert_with(|| {
                 let hour = key.1.map_or_else(|| "mixed".to_owned(), hour_name);
-                let plan = FilePlan { table: table.as_str().to_owned(), hour, number: (self.number)() };
-                Open { writer: FileWriter::new(&self.dir, plan, self.failpoint.clone()), pending: Vec::new(), rows: 0 }
+                let plan = FilePlan { table: table.as_str().to_owned(), hour, number: self.next_file.fetch_add(1, Ordering::Relaxed) };
+                Open {
+                    writer: FileWriter::new(&self.dir, plan, self.failpoint.clone()),
+                    pending: Vec::new(),
+                    press: SpanPress::default(),
+                    rows: 0,
+                }
             });
             let entry = open.writer.entry();
             entry.min_ns = entry.min_ns.min(range.0);
@@ -69,9 +83,17 @@ impl<'a> Sealer<'a> {
             entry.first_seq = if entry.first_seq == 0 { seq } else { entry.first_seq };
             entry.last_seq = seq;
             entry.arrived_ns = entry.arrived_ns.max(at.0);
-            open.rows += part.len();
-            self.pending += part.len();
-            open.pending.push(part);
+            open.rows += count;
+            self.pending += count;
+            if table == Telemetry::Spans {
+                open.press.push(batch, rows.as_deref());
+                if open.press.text_bytes() > TEXT_BYTES_MAX {
+                    self.pending -= open.rows;
+                    write(table, open)?;
+                }
+            } else {
+                open.pending.push(Part { batch: batch.clone(), rows });
+            }
         }
         while self.pending > PENDING_ROWS {
             self.write_largest()?;
@@ -106,10 +128,13 @@ impl<'a> Sealer<'a> {
 }
 
 fn write(table: Telemetry, open: &mut Open) -> Result<(), StoreError> {
+    open.rows = 0;
+    if table == Telemetry::Spans {
+        return open.writer.write_pressed(&mut open.press);
+    }
     let names: Vec<&str> = table.columns().iter().map(|(name, _)| *name).collect();
     let frame = table.frame(&names, &open.pending).map_err(|error| StoreError::columns("make columns", error))?;
     open.pending.clear();
-    open.rows = 0;
     open.writer.write(&frame)
 }
 

@@ -70,6 +70,9 @@ const SPANS: &[(&str, Type)] = &[
     ("tenant", Type::Text),
 ];
 
+/// Columns that files of pressed spans hold as lists of JSON members, and everybody else as JSON objects.
+pub(crate) const LISTS: &[&str] = &["attributes"];
+
 /// Columns of `metric_points`.
 const METRIC_POINTS: &[(&str, Type)] = &[
     ("metric", Type::Text),
@@ -137,7 +140,7 @@ const PROFILES: &[(&str, Type)] = &[
 ];
 
 /// Times and counts are signed, so that SQL can subtract them; beyond the year 2262 they stop.
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

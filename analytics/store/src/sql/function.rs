@@ -3,7 +3,10 @@
 use crate::parquet::attribute_of;
 use polars::prelude::UserDefinedFunction;
 use polars::{
-    prelude::{AnonymousColumnsUdf, Column, ColumnsUdf, DataType, Field, IntoColumn, PolarsError, PolarsResult, Schema, StringChunked},
+    prelude::{
+        AnonymousColumnsUdf, Column, ColumnsUdf, DataType, Expr, Field, IntoColumn, PolarsError, PolarsResult, Schema, StringChunked,
+        StringChunkedBuilder, col,
+    },
     sql::{FunctionOptions, FunctionRegistry},
 };
 use std::{any::Any, sync::Arc};
@@ -28,6 +31,60 @@ impl FunctionRegistry for Functions {
 
     fn contains(&self, name: &str) -> bool {
         name == NAME
+    }
+}
+
+/// A column of JSON members, as files hold attributes, as a column of JSON objects.
+pub(crate) fn object_of(column: &str) -> Expr {
+    let function = UserDefinedFunction::new("json_object".into(), JsonObject);
+    UserDefinedFunction { options: FunctionOptions::elementwise(), ..function }.call(vec![col(column)])
+}
+
+struct JsonObject;
+
+impl ColumnsUdf for JsonObject {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn call_udf(&self, columns: &mut [Column]) -> PolarsResult<Column> {
+        let [lists] = columns else {
+            return Err(PolarsError::ComputeError("json_object takes a column of lists".into()));
+        };
+        let name = lists.name().clone();
+        let lists = lists.as_materialized_series().rechunk();
+        let lists = lists.list()?;
+        let mut objects = StringChunkedBuilder::new(name, lists.len());
+        let mut text = String::new();
+        for members in lists.amortized_iter() {
+            let Some(members) = members else {
+                objects.append_null();
+                continue;
+            };
+            text.clear();
+            for member in members.as_ref().str()?.iter().flatten().filter(|member| !member.is_empty()) {
+                text.push(if text.is_empty() { '{' } else { ',' });
+                text.push_str(member);
+            }
+            text.push_str(if text.is_empty() { "{}" } else { "}" });
+            objects.append_value(&text);
+        }
+        Ok(objects.finish().into_column())
+    }
+}
+
+impl AnonymousColumnsUdf for JsonObject {
+    fn as_column_udf(self: Arc<Self>) -> Arc<dyn ColumnsUdf> {
+        self
+    }
+
+    fn deep_clone(self: Arc<Self>) -> Arc<dyn AnonymousColumnsUdf> {
+        self
+    }
+
+    fn get_field(&self, _: &Schema, fields: &[Field]) -> PolarsResult<Field> {
+        let name = fields.first().map_or_else(|| "json_object".into(), |field| field.name().clone());
+        Ok(Field::new(name, DataType::String))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The tables of one query: files of the catalog and rows that are newer, taken at one moment. What is
 //! sealed meanwhile stays readable, because the query holds the files and segments it has seen.
 
+use super::function::object_of;
 use crate::{
     catalog::{Catalog, FileEntry},
     error::StoreError,
@@ -12,7 +13,7 @@ use crate::{
 use geophone_proto::{RecordBody, action::Action, anomaly::Anomaly, incident::Incident};
 use polars::{
     lazy::prelude::{AllowedOptimizations, LazyFrame, ScanArgsParquet, UnionArgs, concat},
-    prelude::{Column, DataFrame, Expr, IntoLazy, PlRefPath, PolarsResult, col, lit},
+    prelude::{Column, DataFrame, DataType, Expr, IntoLazy, PlRefPath, PolarsResult, col, lit},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -174,17 +175,18 @@ pub(crate) fn table(store: &Store, moment: &Moment, name: &str, wanted: &[(Strin
         let mut scan = LazyFrame::scan_parquet_files(paths.into(), args)?;
         let there = scan.collect_schema()?;
         // A column that was added later is null in older files.
-        let columns: Vec<Expr> =
-            wanted
-                .iter()
-                .map(|(name, kind)| {
-                    if there.contains(name) {
-                        col(name.as_str())
-                    } else {
-                        lit(polars::prelude::NULL).cast(kind.dtype()).alias(name.as_str())
-                    }
-                })
-                .collect();
+        let columns: Vec<Expr> = wanted
+            .iter()
+            .map(|(name, kind)| {
+                if matches!(there.get(name), Some(DataType::List(_))) && *kind == Type::Text {
+                    object_of(name)
+                } else if there.contains(name) {
+                    col(name.as_str())
+                } else {
+                    lit(polars::prelude::NULL).cast(kind.dtype()).alias(name.as_str())
+                }
+            })
+            .collect();
         frames.push(scan.select(columns));
     }
     if recent.height() > 0 || frames.is_empty() {
