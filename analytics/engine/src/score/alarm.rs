@@ -5,7 +5,7 @@
 //! told. (The Numenta benchmark and every operator count repeated alerts as noise.)
 
 /// Level that alerts.
-pub(crate) const THRESHOLD: f64 = 2.1;
+pub(crate) const THRESHOLD: f64 = 2.2;
 /// Rows of quiet after which a new rise is a new event.
 const QUIET: u32 = 20;
 /// Share of the highest recent level that a new event must reach.

@@ -5,20 +5,25 @@
 //! among many dimensions some always do at any hour.
 
 use super::{
-    sensor::Sensor,
+    evidence::Mixed,
+    sensor::{Heard, Sensor},
     univariate::{Row, Seconds, Told},
+    voices::VOICES,
 };
 
 /// Dimensions that make the level.
 const HIGHEST: usize = 4;
 /// Levels taken off for each decade of dimensions a place among the highest is drawn from.
 const CHANCE: f64 = 0.75;
+/// Numbers of dimensions whose mean level is told as it is.
+const TOPS: [usize; 4] = [1, 2, 8, 16];
 
 /// Scores one entity.
 #[derive(Clone, Debug)]
 pub struct Entity {
     sensors: Vec<Sensor>,
-    levels: Vec<f64>,
+    heard: Vec<Heard>,
+    ranked: Vec<f64>,
     told: Told,
     seconds: Seconds,
 }
@@ -26,23 +31,70 @@ pub struct Entity {
 impl Entity {
     /// A scorer of this many dimensions.
     pub fn new(dimensions: usize) -> Self {
-        let sensors = vec![Sensor::new(dimensions == 1); dimensions];
-        Self { sensors, levels: Vec::with_capacity(dimensions), told: Told::default(), seconds: Seconds::default() }
+        Self {
+            sensors: vec![Sensor::new(dimensions == 1); dimensions],
+            heard: Vec::with_capacity(dimensions),
+            ranked: Vec::with_capacity(dimensions),
+            told: Told::default(),
+            seconds: Seconds::default(),
+        }
     }
 
     /// Takes the next row, as `Univariate::row` does; a dimension that the row lacks is missing.
     pub fn row(&mut self, seconds: f64, values: &[f64]) -> Row {
         let seconds = self.seconds.read(seconds);
-        self.levels.clear();
+        self.heard.clear();
         let given = values.iter().copied().chain(std::iter::repeat(f64::NAN));
-        self.levels.extend(self.sensors.iter_mut().zip(given).map(|(sensor, value)| sensor.row(seconds, value)));
-        let all = self.levels.len();
-        let places = HIGHEST.min(all).max(1);
-        if all > places {
-            self.levels.select_nth_unstable_by(places - 1, |a, b| b.total_cmp(a));
+        let mut is_empty = true;
+        for (sensor, value) in self.sensors.iter_mut().zip(given) {
+            let heard = sensor.row(seconds, value);
+            is_empty &= heard.is_none();
+            self.heard.push(heard.unwrap_or_default());
         }
-        let mean = self.levels.iter().take(places).sum::<f64>() / places as f64;
-        let chance = CHANCE * (all.max(1) as f64 / places as f64).log10();
-        self.told.row((mean - chance).max(0.0))
+        if is_empty {
+            return self.told.nothing();
+        }
+        let mixed = match self.heard.as_slice() {
+            [heard] => Mixed::alone(heard),
+            _ => self.mixed(),
+        };
+        self.told.row(seconds, &mixed)
+    }
+
+    /// What the forest saw of the last row; the names are `evidence_names`.
+    pub fn evidence(&self) -> &[f32] {
+        self.told.evidence()
+    }
+
+    fn mixed(&mut self) -> Mixed {
+        let places = HIGHEST.min(self.heard.len()).max(1);
+        let chance = CHANCE * (self.heard.len().max(1) as f64 / places as f64).log10();
+        let mut mixed = Mixed::of_dimensions(&self.heard);
+        mixed.tops = self.means(&|heard| heard.plain, TOPS);
+        let [plain] = self.means(&|heard| heard.plain, [HIGHEST]);
+        mixed.plain = (plain - chance).max(0.0);
+        mixed.level = mixed.plain;
+        for voice in 0..VOICES {
+            let [level] = self.means(&|heard| heard.levels[voice], [HIGHEST]);
+            mixed.levels[voice] = (level - chance).max(0.0);
+            [mixed.deviations[voice]] = self.means(&|heard| heard.deviations[voice], [HIGHEST]);
+        }
+        mixed
+    }
+
+    /// Mean of the so many highest, of all where there are fewer.
+    fn means<const N: usize>(&mut self, of: &dyn Fn(&Heard) -> f64, counts: [usize; N]) -> [f64; N] {
+        self.ranked.clear();
+        self.ranked.extend(self.heard.iter().map(of));
+        let most = counts.iter().copied().max().unwrap_or(1).min(self.ranked.len());
+        if most > 0 && most < self.ranked.len() {
+            self.ranked.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a));
+        }
+        self.ranked.truncate(most);
+        self.ranked.sort_unstable_by(|a, b| b.total_cmp(a));
+        counts.map(|count| {
+            let taken = count.min(self.ranked.len()).max(1);
+            self.ranked.iter().take(taken).sum::<f64>() / taken as f64
+        })
     }
 }

@@ -33,6 +33,12 @@ impl Default for Recurrence {
 impl Recurrence {
     /// The deviation, damped if it recurs; then learns it. Time in seconds, not negative.
     pub(crate) fn news(&mut self, seconds: f64, deviation: f64) -> f64 {
+        let [_, second, _] = self.days(seconds, deviation);
+        if deviation as f32 <= FACTOR * second { DAMPED * deviation } else { deviation }
+    }
+
+    /// The largest of this time on each of the past days, largest first; then learns.
+    pub(crate) fn days(&mut self, seconds: f64, deviation: f64) -> [f32; DAYS as usize] {
         let slot = (seconds / 86_400.0 * SLOTS as f64).floor() as i64;
         self.advance(slot);
         let mut days: [f32; DAYS as usize] = std::array::from_fn(|day| self.around(slot, day as i64 + 1));
@@ -41,7 +47,7 @@ impl Recurrence {
             let largest = &mut self.largest[place(slot)];
             *largest = largest.max(deviation as f32);
         }
-        if deviation as f32 <= FACTOR * days[1] { DAMPED * deviation } else { deviation }
+        days
     }
 
     fn advance(&mut self, slot: i64) {

@@ -49,13 +49,15 @@ fn bin(z: f64) -> f64 {
 }
 
 impl Tail {
-    /// `-log10` of the probability of a deviation this large among those seen before, then learns
-    /// `seen`. Both in spreads, not negative. Cost: two logarithms.
-    pub(crate) fn level(&mut self, asked: f64, seen: f64) -> f64 {
-        let level = if self.rows < FIRST { 0.3 * asked.min(8.0) } else { self.read(asked) };
+    /// `-log10` of the probability of a deviation this large among those seen before. In spreads, not
+    /// negative. Cost: a logarithm.
+    pub(crate) fn level(&mut self, asked: f64) -> f64 {
+        if self.rows < FIRST { 0.3 * asked.min(8.0) } else { self.read(asked) }
+    }
+
+    pub(crate) fn learn(&mut self, seen: f64) {
         self.counts[bin(seen) as usize] += 1.0;
         self.rows += 1.0;
-        level
     }
 
     fn read(&mut self, z: f64) -> f64 {
@@ -103,7 +105,8 @@ mod tests {
         let mut above = [0.0; 3];
         for row in 0..60_000 {
             let z = dice.normal().abs();
-            let level = tail.level(z, z);
+            let level = tail.level(z);
+            tail.learn(z);
             if row >= 10_000 {
                 (0..3).for_each(|at| above[at] += f64::from(u8::from(level > at as f64 + 1.0)));
             }
@@ -120,7 +123,12 @@ mod tests {
     fn what_happens_often_is_not_rare() {
         let mut tail = Tail::default();
         let sizes = (0..2000).map(|row| if row % 50 == 49 { 20.0 } else { 1.0 });
-        let levels: Vec<f64> = sizes.map(|size| tail.level(size, size)).collect();
+        let mut answer = |size: f64| {
+            let level = tail.level(size);
+            tail.learn(size);
+            level
+        };
+        let levels: Vec<f64> = sizes.map(&mut answer).collect();
         assert!(levels[99] > 5.0, "{}", levels[99]);
         assert!(levels[1999] < 3.5, "{}", levels[1999]);
     }

@@ -1,6 +1,21 @@
 //! One plain series of numbers, row by row, strictly causal.
 
-use super::{alarm::Alarm, fading::Fading, sensor::Sensor};
+use super::{
+    alarm::Alarm,
+    evidence::{Evidence, Mixed, RULED},
+    forest::Forest,
+    sensor::Sensor,
+};
+use crate::detect::calibrate::score_of;
+
+/// Least score of a row that alerts.
+const ALERTING: f64 = 0.9;
+/// How much of the forests' corrections counts, of a series alone and of an entity: found by
+/// `examples/train_score cross`.
+const BEGINS: [f64; 2] = [0.15, 0.75];
+const LIES: [f64; 2] = [0.25, 0.5];
+/// What a corrected level is divided by, for the one threshold.
+const HIGHER: [f64; 2] = [1.0, 1.12];
 
 /// What one row got.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -11,17 +26,50 @@ pub struct Row {
     pub alert: bool,
 }
 
-/// From levels to rows.
+/// From evidence and what the forests say of it to what is told.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Told {
+pub struct Judgement {
     alarm: Alarm,
-    fading: Fading,
+    shown: f64,
+}
+
+impl Judgement {
+    /// The hand-made levels among the evidence, moved by the two forests' corrections: one decides on
+    /// alerts, the faded one is shown.
+    pub fn row(&mut self, evidence: &[f32], [begins, lies]: [f64; 2]) -> Row {
+        let [is_entity, level, faded] = RULED.map(|place| f64::from(evidence.get(place).copied().unwrap_or(0.0)));
+        let kind = usize::from(is_entity > 0.5);
+        let alert = self.alarm.row((level + BEGINS[kind] * begins).exp() / HIGHER[kind]);
+        self.shown = f64::from(score_of((faded + LIES[kind] * lies).max(0.0)));
+        Row { score: if alert { ALERTING + (1.0 - ALERTING) * self.shown } else { ALERTING * self.shown }, alert }
+    }
+
+    /// A row without any value: nothing is learnt, the score stays.
+    fn nothing(&self) -> Row {
+        Row { score: ALERTING * self.shown, alert: false }
+    }
+}
+
+/// From what was heard to rows: the hand-made level, moved by the forests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    evidence: Evidence,
+    judgement: Judgement,
 }
 
 impl Told {
-    pub(crate) fn row(&mut self, level: f64) -> Row {
-        let alert = self.alarm.row(level);
-        Row { score: self.fading.row(level, alert), alert }
+    pub(crate) fn row(&mut self, seconds: f64, mixed: &Mixed) -> Row {
+        self.evidence.row(seconds, mixed);
+        let numbers = self.evidence.numbers();
+        self.judgement.row(numbers, [Forest::begins(mixed.dimensions > 1.0), Forest::lies()].map(|forest| forest.correction(numbers)))
+    }
+
+    pub(crate) fn nothing(&self) -> Row {
+        self.judgement.nothing()
+    }
+
+    pub(crate) fn evidence(&self) -> &[f32] {
+        self.evidence.numbers()
     }
 }
 
@@ -59,6 +107,14 @@ impl Univariate {
     /// Takes the next row. A value that is not finite is a missing reading: nothing is learnt from it.
     pub fn row(&mut self, seconds: f64, value: f64) -> Row {
         let seconds = self.seconds.read(seconds);
-        self.told.row(self.sensor.row(seconds, value))
+        match self.sensor.row(seconds, value) {
+            Some(heard) => self.told.row(seconds, &Mixed::alone(&heard)),
+            None => self.told.nothing(),
+        }
+    }
+
+    /// What the forest saw of the last row; the names are `evidence_names`.
+    pub fn evidence(&self) -> &[f32] {
+        self.told.evidence()
     }
 }
