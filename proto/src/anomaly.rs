@@ -41,6 +41,35 @@ pub struct Contribution {
     pub value: f64,
 }
 
+/// Where an attribute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttributeSource {
+    /// On the span or log record itself.
+    Row,
+    /// On the resource that sent it.
+    Resource,
+}
+
+/// An attribute value that stands out in an anomaly, and what the score would be without it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttributeShare {
+    /// Name of the attribute.
+    pub key: String,
+    /// Its value as text; what is no text is shown as JSON.
+    pub value: String,
+    /// Where it stands.
+    pub source: AttributeSource,
+    /// Share of the anomaly that has it: of its failed, its slow (fast) or, for rates, of all its spans or records.
+    pub share: f64,
+    /// Share of all spans or records before the anomaly that have it.
+    pub baseline_share: f64,
+    /// Calibrated score of the same window if spans and records with this value had not been there.
+    pub score_without: f64,
+    /// It tells how a request ended (status code, kind of error): a symptom, listed after the others.
+    pub outcome: bool,
+}
+
 /// A span that shows the anomaly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Exemplar {
@@ -89,6 +118,9 @@ pub struct Anomaly {
     pub raw_baseline: Option<f64>,
     /// Parts of the score, largest first: they add up to `raw - raw_baseline`.
     pub contributions: Vec<Contribution>,
+    /// Attribute values that carry it, the strongest first.
+    #[serde(default)]
+    pub attributes: Vec<AttributeShare>,
     /// Who scored.
     pub model: ModelRef,
     /// Spans to look at, at most a handful.

@@ -1,6 +1,10 @@
 //! Anomalies that belong together, with their cause.
 
-use crate::{anomaly::State, ids::Tenant, time::UnixNanos};
+use crate::{
+    anomaly::{AttributeShare, State},
+    ids::Tenant,
+    time::UnixNanos,
+};
 use serde::{Deserialize, Serialize};
 
 /// How bad it is for users.
@@ -52,6 +56,17 @@ pub struct TimelineEvent {
     pub detail: String,
 }
 
+/// An attribute value that carries one of an incident's anomalies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Carrier {
+    /// Which anomaly.
+    pub anomaly_id: String,
+    /// The anomaly's score.
+    pub score: f64,
+    /// The value, and the score without it.
+    pub attribute: AttributeShare,
+}
+
 /// One thing that goes wrong, as the API shows it. All times are event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -82,6 +97,9 @@ pub struct Incident {
     pub actions: Vec<String>,
     /// Services with an anomaly in it, sorted.
     pub services: Vec<String>,
+    /// Attribute values that carry its anomalies, the strongest of each, the most telling first.
+    #[serde(default)]
+    pub attributes: Vec<Carrier>,
     /// Every change, oldest first.
     pub timeline: Vec<TimelineEvent>,
 }

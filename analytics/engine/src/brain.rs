@@ -28,7 +28,7 @@ use geophone_proto::{
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 
@@ -44,7 +44,7 @@ pub struct Brain {
 /// What the brain itself keeps, all of it plain data.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Mind {
-    names: Vec<Series>,
+    pub(crate) names: Vec<Series>,
     tails: Tails,
     pub(crate) correlator: Correlator,
     decider: Decider,
@@ -214,6 +214,10 @@ impl Brain {
         for scored in &mut later {
             let rows = self.mind.rows_of(closed, scored);
             self.mind.tails.dress(&rows, &self.mind.names, scored, None);
+        }
+        let left_out = self.find_carriers(&mut flags);
+        if left_out > 0 {
+            effects.push(count("geophone_engine_attributes_skipped_total", "too_many_at_once", left_out));
         }
         let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: closed.amended, names: &self.mind.names };
         let findings = self.mind.correlator.step(sight);

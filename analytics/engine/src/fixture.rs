@@ -37,6 +37,7 @@ pub struct TestSpan {
     pub failed: bool,
     pub peer: String,
     pub route: String,
+    pub attributes: Vec<u8>,
 }
 
 /// A server span without parent that ends at a second and lasts so many milliseconds.
@@ -44,7 +45,7 @@ pub fn span(service: &str, name: &str, id: u64, end_s: f64, ms: u64) -> TestSpan
     let (start_ns, end_ns) = (at(end_s) - ms * 1_000_000, at(end_s));
     let (service, name) = (service.to_owned(), name.to_owned());
     let (peer, route) = (String::new(), String::new());
-    TestSpan { service, name, kind: 2, trace: id, id, parent: 0, start_ns, end_ns, failed: false, peer, route }
+    TestSpan { service, name, kind: 2, trace: id, id, parent: 0, start_ns, end_ns, failed: false, peer, route, attributes: Vec::new() }
 }
 
 impl TestSpan {
@@ -168,7 +169,7 @@ pub fn spans(arrived_ns: u64, rows: &[TestSpan]) -> Batch {
         numbers(rows.iter().map(|row| row.end_ns)),
         small(rows.iter().map(|row| if row.failed { 2 } else { 0 })),
         texts(rows.iter().map(|_| "")),
-        cells(rows.iter().map(|_| Vec::new())),
+        cells(rows.iter().map(|row| row.attributes.clone())),
         cells(rows.iter().map(|_| Vec::new())),
     ])
     .expect("columns in schema order");

@@ -2,7 +2,7 @@
 
 use crate::window::SeriesIndex;
 use geophone_proto::{
-    anomaly::{Contribution, Exemplar, Maturity},
+    anomaly::{AttributeShare, Contribution, Exemplar, Maturity},
     time::UnixNanos,
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub struct Flag {
     pub raw_baseline: f64,
     /// Parts of the score: they add up to `raw - raw_baseline`.
     pub contributions: Vec<Contribution>,
+    /// Attribute values that carry it; filled in by the brain where the anomaly is new or worse than before.
+    pub attributes: Vec<AttributeShare>,
     /// Spans worth a look.
     pub exemplars: Vec<Exemplar>,
 }

@@ -17,6 +17,7 @@ pub mod score;
 pub mod settings;
 pub mod time;
 pub mod topology;
+pub mod why;
 pub mod window;
 
 pub use brain::Brain;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub series_of_tenant: BTreeMap<Tenant, usize>,
     /// Series per tenant, service and name at most.
     pub series_per_name_max: usize,
+    /// Memory for rows that are kept to tell which attribute values carry an anomaly.
+    pub attribute_bytes_max: usize,
     /// When a model on trial goes back by itself.
     pub trial: TrialBounds,
     /// What may be done.
@@ -40,6 +42,7 @@ impl Default for Settings {
             series_per_tenant_max: 100_000,
             series_of_tenant: BTreeMap::new(),
             series_per_name_max: 2_000,
+            attribute_bytes_max: 32 << 20,
             trial: TrialBounds::default(),
             action_mode: ActionMode::DryRun,
             policies: Vec::new(),

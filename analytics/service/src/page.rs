@@ -39,6 +39,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     ("anomalies.js", JS, include_bytes!("../ui/anomalies.js")),
     ("api.js", JS, include_bytes!("../ui/api.js")),
     ("app.js", JS, include_bytes!("../ui/app.js")),
+    ("attributes.js", JS, include_bytes!("../ui/attributes.js")),
     ("chart.js", JS, include_bytes!("../ui/chart.js")),
     ("dom.js", JS, include_bytes!("../ui/dom.js")),
     ("flame.js", JS, include_bytes!("../ui/flame.js")),

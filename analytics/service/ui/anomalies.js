@@ -1,6 +1,7 @@
 // One series that left its band: how far, why the score says so, which spans and stacks show it.
 
 import * as api from "./api.js";
+import { attributes } from "./attributes.js";
 import { chip, empty, h, panel, table } from "./dom.js";
 import { flame, linkBadge } from "./flame.js";
 import * as format from "./format.js";
@@ -89,6 +90,7 @@ export async function anomalyPage({ id }) {
         anomaly.incident_id ? [h("a", { href: `/incidents/${anomaly.incident_id}` }, "Its incident"), "."] : h("span", { class: "soft" }, "It belongs to no incident.")),
       panel("Actual and expected band", await anomalyChart(anomaly),
         h("p", { class: "small soft" }, "A point is one window. The sentence above may rest on several windows together, whose band is narrower.")),
+      panel("Attributes that carry it", attributes(anomaly)),
       h("div", { class: "grid" },
         panel(`Why the score is ${anomaly.score.toFixed(3)}`, anomaly.contributions.length ? waterfall(anomaly.contributions) : empty("The model gave no contributions."),
           h("p", { class: "small soft" }, "Parts of the model's output above that of a window as expected, largest first. Model ", h("a", { href: "/models" }, `${model.name} ${model.version}`), ", sha256 ", h("code", {}, model.sha256.slice(0, 12)), ".")),

@@ -1,6 +1,7 @@
 // One thing that goes wrong: the verdict first, then why, where, what was done, and when.
 
 import * as api from "./api.js";
+import { carriers } from "./attributes.js";
 import { chart } from "./chart.js";
 import { chip, empty, folded, h, panel, rich, table } from "./dom.js";
 import * as format from "./format.js";
@@ -112,6 +113,7 @@ export async function incidentPage({ id, redraw }) {
     h("h2", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), h("span", { class: "soft" }, ` ${anomaly.series.kind.replaceAll("_", " ")}`)),
     await anomalyChart(anomaly))));
   const code = await culpritLines(anomalies.filter((anomaly) => anomaly.stacks).slice(0, 2 * CHARTS));
+  const which = carriers(incident.attributes ?? [], anomalies);
   return {
     title: incident.title,
     interest: ["incident", "action", "window"],
@@ -121,6 +123,7 @@ export async function incidentPage({ id, redraw }) {
       h("h1", {}, incident.title),
       incident.verdict ? h("p", { class: "verdict" }, rich(incident.verdict)) : null,
       panel("Cause", suspects(incident)),
+      which ? panel("Attributes that carry it", which) : null,
       code.length ? panel("Code", code) : null,
       charts.length ? h("div", { class: "grid" }, charts) : null,
       topology?.services?.length ? panel("Where", graph(topology, cause?.service, incident.services, true)) : null,

@@ -96,6 +96,7 @@ fn incident(id: &str, state: State) -> Incident {
         anomalies: vec!["a".into()],
         actions: Vec::new(),
         services: Vec::new(),
+        attributes: Vec::new(),
         timeline: Vec::new(),
     }
 }

@@ -74,7 +74,8 @@ fn an_incident_is_seen_from_overview_to_chart() {
     assert!(page.has("Cause") && page.has("History"));
 
     let anomaly = text(&incident["anomalies"][0]);
-    assert!(open(&browser, &server, &format!("/anomalies/{anomaly}")).document.contains("class=\"band\""));
+    let shown = open(&browser, &server, &format!("/anomalies/{anomaly}"));
+    assert!(shown.document.contains("class=\"band\"") && shown.has("Attributes that carry it"));
     assert!(open(&browser, &server, "/services").has(&feed.fault().service));
     assert!(open(&browser, &server, "/query?sql=SELECT%20COUNT(*)%20AS%20counted%20FROM%20spans").has("counted"));
     for path in ["/incidents", "/anomalies", "/actions", "/models"] {

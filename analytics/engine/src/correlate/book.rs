@@ -12,6 +12,7 @@ use crate::{
 use geophone_proto::{
     Series, UnixNanos,
     anomaly::{Anomaly, State},
+    incident::Carrier,
     model::ModelRef,
     stacks::Stacks,
 };
@@ -68,6 +69,7 @@ const CLOSED_KEPT: usize = 512;
 /// The worst window must be exceeded by so much before a new version is shown.
 const WORSE: f64 = 1.15;
 const EXEMPLARS_MAX: usize = 5;
+const CARRIERS_MAX: usize = 5;
 
 /// All open anomalies, and the latest closed ones (stacks may come late).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,6 +110,16 @@ impl Book {
         }
     }
 
+    /// Whether this flag will be what its anomaly shows: it opens it, or is its worst window so far.
+    pub fn shows(&self, flag: &Flag) -> bool {
+        flag.phase != Phase::Closed && self.live.get(&flag.series).is_none_or(|live| is_worse(live, flag))
+    }
+
+    /// Onset and opening of a series' open anomaly.
+    pub fn since(&self, series: SeriesIndex) -> Option<(UnixNanos, UnixNanos)> {
+        self.live.get(&series).map(|live| (live.anomaly.started_at, live.anomaly.opened_at))
+    }
+
     /// Closes an anomaly at the end of its last anomalous window.
     pub fn close(&mut self, series: SeriesIndex) {
         if let Some(mut live) = self.live.remove(&series) {
@@ -144,6 +156,27 @@ impl Book {
     /// The open anomaly of a series.
     pub fn get_mut(&mut self, series: SeriesIndex) -> Option<&mut Live> {
         self.live.get_mut(&series)
+    }
+
+    /// The strongest attribute value of each anomaly of a group, the most telling first; one row a value.
+    pub fn carriers(&self, cluster: ClusterId) -> Vec<Carrier> {
+        let strongest = |live: &Live| {
+            let anomaly = &live.anomaly;
+            let attribute = anomaly.attributes.first().filter(|attribute| !attribute.outcome)?.clone();
+            Some(Carrier { anomaly_id: anomaly.id.clone(), score: f64::from(anomaly.score), attribute })
+        };
+        let mut carriers: Vec<Carrier> = self.all_of_cluster(cluster).filter_map(strongest).collect();
+        let fall = |carrier: &Carrier| carrier.attribute.score_without - carrier.score;
+        carriers.sort_by(|a, b| fall(a).total_cmp(&fall(b)).then_with(|| a.anomaly_id.cmp(&b.anomaly_id)));
+        let mut told: Vec<Carrier> = Vec::new();
+        for carrier in carriers {
+            let is_same =
+                |other: &Carrier| (&other.attribute.key, &other.attribute.value) == (&carrier.attribute.key, &carrier.attribute.value);
+            if told.len() < CARRIERS_MAX && !told.iter().any(is_same) {
+                told.push(carrier);
+            }
+        }
+        told
     }
 
     /// Puts anomalies of one group, open or closed, under an incident and another group number.
@@ -206,6 +239,7 @@ fn open(flag: &Flag, series: &Series, place: Place, model: &ModelRef) -> Live {
         raw: None,
         raw_baseline: None,
         contributions: Vec::new(),
+        attributes: Vec::new(),
         model: model.clone(),
         exemplars: Vec::new(),
         stacks: None,
@@ -229,14 +263,18 @@ fn open(flag: &Flag, series: &Series, place: Place, model: &ModelRef) -> Live {
     live
 }
 
+/// Whether a window is worse than the worst so far. What opened above its band is not made worse by
+/// falling below it afterwards.
+fn is_worse(live: &Live, flag: &Flag) -> bool {
+    let far = |actual: f64, expected: f64| (actual - expected).abs();
+    let known = live.anomaly.actual.zip(live.anomaly.expected).map_or(0.0, |(actual, expected)| far(actual, expected));
+    (flag.z >= 0.0) == live.up && (flag.z.abs() > live.z * WORSE || far(flag.actual, flag.expected) > known * WORSE)
+}
+
 fn go_on(live: &mut Live, flag: &Flag) {
     live.windows = live.windows.saturating_add(1);
     live.last_at = live.last_at.max(flag.at);
-    // What opened above its band is not made worse by falling below it afterwards.
-    let far = |actual: f64, expected: f64| (actual - expected).abs();
-    let known = live.anomaly.actual.zip(live.anomaly.expected).map_or(0.0, |(actual, expected)| far(actual, expected));
-    let is_worse = flag.z.abs() > live.z * WORSE || far(flag.actual, flag.expected) > known * WORSE;
-    if (flag.z >= 0.0) == live.up && is_worse {
+    if is_worse(live, flag) {
         worsen(live, flag);
         live.dirty = true;
     }
@@ -262,6 +300,7 @@ fn worsen(live: &mut Live, flag: &Flag) {
     // All of them: they add up.
     anomaly.contributions = flag.contributions.clone();
     anomaly.contributions.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
+    anomaly.attributes = flag.attributes.clone();
     if !flag.exemplars.is_empty() {
         anomaly.exemplars = flag.exemplars.iter().take(EXEMPLARS_MAX).copied().collect();
     }

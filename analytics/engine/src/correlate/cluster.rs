@@ -149,6 +149,7 @@ impl Cluster {
             anomalies: Vec::new(),
             actions: Vec::new(),
             services: Vec::new(),
+            attributes: Vec::new(),
             timeline: Vec::new(),
         });
         let mut events: Vec<(&str, String)> = Vec::new();

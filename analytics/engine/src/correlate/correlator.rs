@@ -86,6 +86,16 @@ impl Correlator {
         &self.map
     }
 
+    /// Whether a flag will be what its anomaly shows.
+    pub fn shows(&self, flag: &Flag) -> bool {
+        self.book.shows(flag)
+    }
+
+    /// Onset and opening of the anomaly that a flag belongs to, or opens.
+    pub fn since(&self, flag: &Flag) -> (UnixNanos, UnixNanos) {
+        self.book.since(flag.series).unwrap_or((flag.onset, flag.at))
+    }
+
     /// Takes a window. `window.features.at` is its end; windows come in order, amended ones in between.
     pub fn step(&mut self, sight: Sight<'_>) -> Findings {
         let (at, window_ns) = (sight.window.features.at, sight.window.window_ns);
@@ -274,9 +284,14 @@ impl Correlator {
 
     /// Newest versions of changed incidents.
     fn versions(&mut self) -> Vec<Incident> {
-        let versions =
-            self.clusters.iter_mut().map(|cluster| if std::mem::take(&mut cluster.dirty) { cluster.incident.clone() } else { None });
-        versions.flatten().collect()
+        let mut versions = Vec::new();
+        for cluster in &mut self.clusters {
+            let was_dirty = std::mem::take(&mut cluster.dirty);
+            let Some(incident) = cluster.incident.as_mut().filter(|_| was_dirty) else { continue };
+            incident.attributes = self.book.carriers(cluster.id);
+            versions.push(incident.clone());
+        }
+        versions
     }
 
     /// Forgets groups that are over; what is still anomalous in them may start anew.

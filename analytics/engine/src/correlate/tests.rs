@@ -146,6 +146,7 @@ impl Stage {
             raw: z.abs(),
             raw_baseline: 0.0,
             contributions: Vec::new(),
+            attributes: Vec::new(),
             exemplars,
         })
     }

@@ -44,6 +44,7 @@ fn incident(id: &str) -> Incident {
         anomalies: Vec::new(),
         actions: Vec::new(),
         services: Vec::new(),
+        attributes: Vec::new(),
         timeline: Vec::new(),
     }
 }

@@ -73,7 +73,7 @@ pub struct Scored {
 /// All state but the model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DetectorSnapshot {
-    window_ns: u64,
+    pub(super) window_ns: u64,
     /// Windows that may still change.
     tail: usize,
     alerts_per_week: f64,
@@ -81,10 +81,10 @@ pub struct DetectorSnapshot {
     pub(super) ring: Ring,
     pub(super) readings: VecDeque<Reading>,
     /// Windows of the ring that are settled.
-    settled_len: usize,
-    settled: Columns,
+    pub(super) settled_len: usize,
+    pub(super) settled: Columns,
     head: Columns,
-    season: Season,
+    pub(super) season: Season,
     pub(super) calibration: Calibration,
     pub(super) gates: Vec<Gate>,
     /// Windows in which the active model failed, since it is active.
@@ -354,6 +354,7 @@ impl Detector {
                 raw,
                 raw_baseline: baseline,
                 contributions: parts,
+                attributes: Vec::new(),
                 exemplars: closed.rows.iter().find(|of| of.series as usize == row).map(|of| of.exemplars.clone()).unwrap_or_default(),
             });
         }
@@ -375,7 +376,7 @@ impl Detector {
 }
 
 /// What calibration hears of one row.
-fn voices(raw: f32, row: &[f32]) -> Voices {
+pub(super) fn voices(raw: f32, row: &[f32]) -> Voices {
     let largest = [Z_1, Z_6, Z_18].into_iter().map(|feature| row[feature].abs()).fold(0.0, f32::max);
     let sudden: f32 = [SLOPE, ROBUST_Z, AR_RESIDUAL, RECENT_6].into_iter().map(|feature| row[feature].abs() / 4.0).sum();
     [f64::from(raw), calibrate::normal_level(f64::from(largest)), f64::from(sudden)]
@@ -400,7 +401,7 @@ impl DetectorSnapshot {
         self.gates.resize(rows, Gate::default());
     }
 
-    fn traits(&self) -> Vec<Trait> {
+    pub(super) fn traits(&self) -> Vec<Trait> {
         let none = Trait { kind: StatKind::Level, born_ns: u64::MAX, up: 1.0, down: 1.0 };
         let one = |entry: &Entry| Trait { kind: entry.kind, born_ns: entry.born_ns, up: entry.up, down: entry.down };
         self.traits.iter().map(|entry| entry.as_ref().map_or(none, one)).collect()

@@ -34,19 +34,22 @@ fn orders(width: usize) -> Vec<Vec<usize>> {
 
 /// A score taken apart: `parts` add up to `raw - baseline`.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Explained {
+pub struct Explained {
     /// Largest first; parts of 0 are left out.
-    pub(crate) parts: Vec<Contribution>,
+    pub parts: Vec<Contribution>,
     /// The model's score of the row.
-    pub(crate) raw: f64,
+    pub raw: f64,
     /// Its score where every feature is as expected.
-    pub(crate) baseline: f64,
+    pub baseline: f64,
 }
 
 /// Parts of `raw`, the model's score of this row.
 ///
 /// Cost: one call of the model with `8 * (width - 1) + 1` rows.
-pub(crate) fn explain(model: &mut dyn Model, row: &[f32], raw: f32) -> Result<Explained, SeamError> {
+///
+/// # Errors
+/// If the model fails on the way, or gives no finite number there.
+pub fn explain(model: &mut dyn Model, row: &[f32], raw: f32) -> Result<Explained, SeamError> {
     let width = row.len();
     let orders = orders(width);
     let mut frame = FeatureFrame { width, x: vec![0.0; width], ..FeatureFrame::default() };

@@ -21,6 +21,8 @@ pub(crate) mod simulated;
 mod swap;
 #[cfg(test)]
 mod tests;
+mod without;
 
 pub use comparison::TrialBounds;
 pub use detector::{Detector, DetectorSnapshot, Scored};
+pub use explain::{Explained, explain};

@@ -196,6 +196,32 @@ fn flags_explain_themselves_and_snapshots_resume() {
     assert!(seen >= 5, "{seen}");
 }
 
+// Scenario: operations become slow for ten minutes; at every flag the detector is asked what the score
+// would be with all, half, and none of the deviation left.
+// Guarantees: with all of it, the score that was told; with less never more; with none a calm one. What
+// comes after is scored as if nobody had asked.
+#[test]
+fn the_score_without_a_part_is_asked_of_the_same_detector() {
+    let slow = Event { from: 200, to: 260, slower: 3.0, ..Event::NONE };
+    let mut operations: Vec<Operation> = (0..4).map(|seed| Operation { event: slow, rate: 4.0, ..Operation::new(seed) }).collect();
+    let (mut asked, mut silent) = (detector(4, &Settings::default()), detector(4, &Settings::default()));
+    let mut seen = 0;
+    for t in 0..270 {
+        let window = closed(&mut operations, t);
+        let scored = asked.window(&window);
+        assert_eq!(format!("{:?}", scored.flags), format!("{:?}", silent.window(&window).flags), "{t}");
+        for flag in scored.flags.iter().filter(|flag| flag.phase != Phase::Closed && (200..230).contains(&t)) {
+            let left = [(1.0, 1.0), (0.8, 0.5), (0.8, 0.0)];
+            let scores = asked.without(flag.series, (flag.onset, flag.at), flag.z >= 0.0, &left).expect("the window is the newest");
+            assert!((scores[0] - flag.score).abs() < 1e-3, "{t} {scores:?} {flag:?}");
+            assert!(scores[1] <= scores[0] + 1e-3 && scores[2] <= scores[1] + 1e-3, "{t} {scores:?} {flag:?}");
+            assert!(scores[2] < 0.6, "{t} {scores:?} {flag:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
 // Scenario: a service's rows always come two windows late, by amending; it becomes slow.
 // Guarantees: it is never taken for silence, and found all the same.
 #[test]

@@ -10,11 +10,12 @@ use crate::{
     hash::{FixedMap, of_parts},
     time::{Flaw, time_flaw},
     topology::names::ServiceIndex,
+    why::{Glance, Origin, Subject},
     window::{SeriesIndex, Stat, StatKind, WindowRow, open::Cells},
 };
 use geophone_proto::{
     anomaly::Exemplar,
-    columns::{Logs, severity_str},
+    columns::{Logs, Resources, severity_str},
     ids::{SpanId, TraceId},
     series::{Series, SeriesKind},
     time::UnixNanos,
@@ -70,8 +71,9 @@ pub struct LogIntake {
 
 impl LogIntake {
     /// Takes the rows of a batch. `services` has one entry per resource.
-    pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], rows: &Logs, at: UnixNanos) {
+    pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], (rows, senders): (&Logs, &Resources), at: UnixNanos) {
         let resources = rows.resource().values();
+        let (hashes, of_sender, attributes) = (senders.hash().values(), senders.attributes(), rows.attributes());
         let (times, severities, bodies) = (rows.time_ns().values(), rows.severity().values(), rows.body());
         for row in 0..rows.len() {
             if let Some(flaw) = time_flaw(times[row], at) {
@@ -85,6 +87,13 @@ impl LogIntake {
                 log.add(window, exemplar_of(rows.trace_id().value(row), rows.span_id().value(row)));
                 parts.closing.touch(window, source);
             }
+            let (resource, own) = (resources[row] as usize, attributes.value(row));
+            let hash = xxhash_rust::xxh3::xxh3_64_with_seed(own, times[row] ^ hashes[resource]);
+            parts.gallery.look(Subject::Log(source), window, Glance::of_record(hash), || Origin {
+                sender: hashes[resource],
+                resource: of_sender.value(resource),
+                attributes: own,
+            });
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     logs::LogIntake,
     picks::SpanSamples,
     points::PointIntake,
-    source::{Body, Frame, Gone, Sources},
+    source::{Body, Frame, Gone, Source, SourceIndex, Sources},
     spans::{SERVICES_MAX, SpanIntake},
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     settings::Settings,
     time::{Watermark, span_flaw, time_flaw},
     topology::{Deploy, Placed, Topology, hosts::host_of, names::ServiceIndex},
+    why::Gallery,
     window::{ClosedWindow, SeriesIndex, StatKind, open::Closing},
 };
 use geophone_proto::{
@@ -50,6 +51,7 @@ pub struct Observer {
     spans: SpanIntake,
     points: PointIntake,
     logs: LogIntake,
+    pub(crate) gallery: Gallery,
     closed: Vec<ClosedWindow>,
     /// Services whose rows of a closed window are still expected: told by amending.
     held: BTreeMap<u64, BTreeSet<ServiceIndex>>,
@@ -70,6 +72,8 @@ pub struct Parts<'a> {
     pub registry: &'a mut Registry,
     /// Names, joins and graph.
     pub topology: &'a mut Topology,
+    /// Rows kept for explaining.
+    pub gallery: &'a mut Gallery,
     /// What was not scored, and why.
     pub counts: &'a mut Counts,
     /// Rows beyond this window are too far ahead.
@@ -93,6 +97,7 @@ impl Observer {
             spans: SpanIntake::default(),
             points: PointIntake::default(),
             logs: LogIntake::default(),
+            gallery: Gallery::default(),
             closed: Vec::new(),
             held: BTreeMap::new(),
             last_seq: Seq(0),
@@ -103,8 +108,9 @@ impl Observer {
         observer
     }
 
-    /// Takes over how many series single tenants may have.
+    /// Takes over how many series single tenants may have, and how much may be kept of rows.
     pub fn set_budgets(&mut self, settings: &Settings) {
+        self.gallery.set_bytes_max(settings.attribute_bytes_max);
         self.registry.set_budgets(&settings.series_of_tenant);
     }
 
@@ -123,12 +129,12 @@ impl Observer {
             self.limit_history(leader);
         }
         let window_max = self.closing.window_of(leader.saturating_add(AHEAD_NS_MAX));
-        let Self { closing, sources, registry, topology, counts, .. } = self;
-        let mut parts = Parts { closing, sources, registry, topology, counts, window_max };
+        let Self { closing, sources, registry, topology, gallery, counts, .. } = self;
+        let mut parts = Parts { closing, sources, registry, topology, gallery, counts, window_max };
         match &batch.columns {
-            Columns::Traces(rows) => self.spans.take(&mut parts, &services, rows, at),
+            Columns::Traces(rows) => self.spans.take(&mut parts, &services, (rows, &batch.resources), at),
             Columns::Metrics(rows) => self.points.take(&mut parts, &services, (rows, &batch.resources), at),
-            Columns::Logs(rows) => self.logs.take(&mut parts, &services, rows, at),
+            Columns::Logs(rows) => self.logs.take(&mut parts, &services, (rows, &batch.resources), at),
             // Stored and asked for; nothing is watched in them, and they do not move time.
             Columns::Profiles(_) => {}
         }
@@ -237,8 +243,8 @@ impl Observer {
     }
 
     fn close(&mut self, window: u64) {
-        let Self { closing, sources, registry, topology, counts, .. } = self;
-        let mut parts = Parts { closing, sources, registry, topology, counts, window_max: u64::MAX };
+        let Self { closing, sources, registry, topology, gallery, counts, .. } = self;
+        let mut parts = Parts { closing, sources, registry, topology, gallery, counts, window_max: u64::MAX };
         self.spans.close(&mut parts, window);
         let length_ns = self.closing.length_ns;
         let settling = (window + 1).checked_sub(self.closing.lag + 1);
@@ -255,6 +261,7 @@ impl Observer {
             self.held.insert(window, held);
         }
         if let Some(settled) = settling {
+            self.gallery.settle(settled);
             self.topology.spans.evict(settled.saturating_sub(JOIN_WINDOWS));
         }
         self.topology.fade(length_ns, end);
@@ -345,6 +352,10 @@ impl Observer {
 
     /// Counts since the last call.
     pub fn counts(&mut self) -> Vec<Count> {
+        let passed_over = self.gallery.take_passed_over();
+        if passed_over > 0 {
+            self.counts.add("geophone_engine_attributes_skipped_total", "memory", passed_over);
+        }
         self.counts.take()
     }
 
@@ -373,10 +384,26 @@ impl Observer {
         self.registry.len()
     }
 
+    /// The source of a series, and its number.
+    pub(crate) fn source_of(&self, series: SeriesIndex) -> Option<(SourceIndex, &Source)> {
+        self.sources.of_series(series)
+    }
+
+    /// Numbers of a service's log templates.
+    pub(crate) fn logs_of(&self, service: ServiceIndex) -> impl Iterator<Item = SourceIndex> + '_ {
+        let of_service = self.sources.of_service(service, u64::MAX);
+        of_service.filter(|source| self.sources.get(*source).is_some_and(|source| matches!(source.body, Body::Log(_))))
+    }
+
+    /// The window that a moment falls in.
+    pub(crate) fn window_of(&self, at_ns: u64) -> u64 {
+        self.closing.window_of(at_ns)
+    }
+
     /// Spans to ask stacks for: of the minute up to the end of a window, and normal ones from before.
     /// `None` unless the series is about requests of an operation.
     pub fn span_samples(&self, series: SeriesIndex, window_end: UnixNanos) -> Option<SpanSamples> {
-        let source = self.sources.of_series(series)?;
+        let (_, source) = self.sources.of_series(series)?;
         let Body::Requests(requests) = &source.body else { return None };
         let until = self.closing.window_of(window_end.0.saturating_sub(1));
         let samples = requests.samples(until.saturating_sub(self.closing.lag.saturating_sub(1)), until);

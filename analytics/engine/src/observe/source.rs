@@ -125,12 +125,19 @@ impl Sources {
         self.0.get(source as usize)?.as_deref()
     }
 
-    /// The source of a series.
-    pub fn of_series(&self, series: SeriesIndex) -> Option<&Source> {
-        // Holes have no series, so search the living from the left of the partition.
-        let living: Vec<&Source> = self.0.iter().flatten().map(AsRef::as_ref).collect();
-        let at = living.partition_point(|source| source.first_series <= series).checked_sub(1)?;
-        Some(living[at]).filter(|source| series < source.first_series + source.series)
+    /// The source of a series, and its number.
+    pub fn of_series(&self, series: SeriesIndex) -> Option<(SourceIndex, &Source)> {
+        // Holes have no series: each stands for the nearest living source to its left.
+        let (mut low, mut high) = (0, self.0.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match (low..=middle).rev().find_map(|at| Some((at, self.0[at].as_deref()?))) {
+                Some((at, source)) if source.first_series > series => high = at,
+                _ => low = middle + 1,
+            }
+        }
+        let (at, source) = (0..low).rev().find_map(|at| Some((at, self.0[at].as_deref()?)))?;
+        (series < source.first_series + source.series).then_some((u32::try_from(at).ok()?, source))
     }
 
     /// Settles `settling` and writes the rows of the closing window, in series order; none of services

@@ -20,11 +20,12 @@ use crate::{
         join::{Joined, NOBODY, Span, span_key},
         names::{Operation, OperationIndex, ServiceIndex, operation_key},
     },
+    why::{Glance, Origin, Subject},
     window::StatKind,
 };
-use arrow_array::{FixedSizeBinaryArray, StringArray};
+use arrow_array::{BinaryArray, FixedSizeBinaryArray, StringArray};
 use geophone_proto::{
-    columns::{Spans, span_kind_str},
+    columns::{Resources, Spans, span_kind_str},
     ids::{SpanId, TraceId},
     series::{Series, SeriesKind},
     stacks::WantedSpan,
@@ -72,10 +73,13 @@ struct Columns<'a> {
     starts: &'a [u64],
     ends: &'a [u64],
     statuses: &'a [u8],
+    attributes: &'a BinaryArray,
+    senders: &'a [u64],
+    of_sender: &'a BinaryArray,
 }
 
 impl<'a> Columns<'a> {
-    fn of(rows: &'a Spans) -> Self {
+    fn of(rows: &'a Spans, resources: &'a Resources) -> Self {
         Self {
             resources: rows.resource().values(),
             traces: rows.trace_id(),
@@ -88,14 +92,23 @@ impl<'a> Columns<'a> {
             starts: rows.start_ns().values(),
             ends: rows.end_ns().values(),
             statuses: rows.status().values(),
+            attributes: rows.attributes(),
+            senders: resources.hash().values(),
+            of_sender: resources.attributes(),
         }
+    }
+
+    /// What is kept of a row to explain anomalies by.
+    fn origin(&self, row: usize) -> Origin<'a> {
+        let resource = self.resources[row] as usize;
+        Origin { sender: self.senders[resource], resource: self.of_sender.value(resource), attributes: self.attributes.value(row) }
     }
 }
 
 impl SpanIntake {
     /// Takes the rows of a batch. `services` has one entry per resource.
-    pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], rows: &Spans, at: UnixNanos) {
-        let columns = Columns::of(rows);
+    pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], (rows, resources): (&Spans, &Resources), at: UnixNanos) {
+        let columns = Columns::of(rows, resources);
         for row in 0..rows.len() {
             if let Some(flaw) = span_flaw(columns.starts[row], columns.ends[row], at) {
                 parts.counts.unscored(flaw, 1);
@@ -135,6 +148,7 @@ impl SpanIntake {
                 return;
             }
         }
+        parts.gallery.look(Subject::Operation(operation), window, Glance::of_span(&at, failed), || columns.origin(row));
         if is_request {
             count_request(parts, operation, window, &at, failed);
         }

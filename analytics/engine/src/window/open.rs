@@ -46,6 +46,11 @@ impl<T: Default> Cells<T> {
         self.0.drain(..keep).next_back().filter(|cell| cell.0 == window).map(|cell| cell.1)
     }
 
+    /// All open cells, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (WindowNumber, &T)> {
+        self.0.iter().map(|(window, cell)| (*window, cell))
+    }
+
     /// Whether nothing is open.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -54,6 +54,7 @@ fn incident(state: State, severity: Severity) -> Effect {
         anomalies: Vec::new(),
         actions: Vec::new(),
         services: vec!["payment".into()],
+        attributes: Vec::new(),
         timeline: Vec::new(),
     }))
 }

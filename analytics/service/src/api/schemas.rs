@@ -78,6 +78,7 @@ fn incident(more: &[(&str, Value)]) -> Value {
         ("anomalies", list(text())),
         ("actions", list(text())),
         ("services", list(text())),
+        ("attributes", list(object(&[("anomaly_id", text()), ("score", number()), ("attribute", attribute())]))),
         ("timeline", list(event)),
     ];
     object(&own.iter().chain(more).cloned().collect::<Vec<_>>())
@@ -149,9 +150,22 @@ fn anomaly() -> Value {
         ("raw", or_null(number())),
         ("raw_baseline", or_null(number())),
         ("contributions", list(object(&[("feature", text()), ("value", number())]))),
+        ("attributes", list(attribute())),
         ("model", object(&[("name", text()), ("version", text()), ("sha256", text())])),
         ("exemplars", list(object(&[("trace_id", text()), ("span_id", text())]))),
         ("stacks", or_null(stacks())),
+    ])
+}
+
+fn attribute() -> Value {
+    object(&[
+        ("key", text()),
+        ("value", text()),
+        ("source", flag_of(&["row", "resource"])),
+        ("share", number()),
+        ("baseline_share", number()),
+        ("score_without", number()),
+        ("outcome", json!({"type": "boolean"})),
     ])
 }
 

@@ -9,7 +9,7 @@ use axum::{body::Body, http::Request};
 use geophone_proto::{
     Effect, RecordBody, Seq, Series, SeriesKind, Tenant, UnixNanos,
     action::{Action, ActionState, Operation},
-    anomaly::{Anomaly, Maturity, State},
+    anomaly::{Anomaly, AttributeShare, AttributeSource, Maturity, State},
     incident::{Incident, Severity, Suspect, TimelineEvent},
     model::ModelRef,
 };
@@ -35,6 +35,7 @@ fn incident(id: &str, opened: u64, state: State) -> Incident {
         anomalies: vec!["a1".into()],
         actions: vec!["x1".into()],
         services: vec!["web".into()],
+        attributes: Vec::new(),
         timeline: vec![TimelineEvent { at: UnixNanos(opened), event: "opened".into(), detail: "d".into() }],
     }
 }
@@ -62,6 +63,15 @@ fn anomaly(id: &str, score: f32) -> Anomaly {
         raw: None,
         raw_baseline: None,
         contributions: vec![],
+        attributes: vec![AttributeShare {
+            key: "region".into(),
+            value: "eu-1".into(),
+            source: AttributeSource::Row,
+            share: 0.9,
+            baseline_share: 0.25,
+            score_without: 0.2,
+            outcome: false,
+        }],
         model: ModelRef::default(),
         exemplars: vec![],
         stacks: None,

@@ -251,6 +251,7 @@ impl Config {
             series_per_tenant_max: usize::try_from(self.detection.series_max).unwrap_or(usize::MAX),
             series_per_name_max: usize::try_from(self.detection.series_per_name_max).unwrap_or(usize::MAX),
             series_of_tenant: self.access.series_of_tenant.clone(),
+            attribute_bytes_max: usize::try_from(self.memory_limit / 16).unwrap_or(usize::MAX),
             trial: self.models.trial,
             action_mode: self.action_mode,
             policies: self.policies.clone(),

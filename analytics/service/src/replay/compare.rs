@@ -136,6 +136,7 @@ mod tests {
             anomalies: Vec::new(),
             actions: Vec::new(),
             services: Vec::new(),
+            attributes: Vec::new(),
             timeline: Vec::new(),
         }
     }

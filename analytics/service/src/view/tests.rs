@@ -25,6 +25,7 @@ pub(crate) fn incident(id: &str, opened: u64, state: State) -> Incident {
         anomalies: vec![],
         actions: vec![],
         services: vec!["payment".into(), "web".into()],
+        attributes: Vec::new(),
         timeline: vec![],
     }
 }

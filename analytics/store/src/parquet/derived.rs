@@ -73,6 +73,7 @@ const ANOMALIES: &[(&str, Type)] = &[
     ("raw", Type::Float),
     ("raw_baseline", Type::Float),
     ("contributions", Type::Text),
+    ("attributes", Type::Text),
     ("model", Type::Text),
     ("version", Type::Text),
     ("exemplars", Type::Text),
@@ -96,6 +97,7 @@ const INCIDENTS: &[(&str, Type)] = &[
     ("anomalies", Type::Text),
     ("actions", Type::Text),
     ("services", Type::Text),
+    ("attributes", Type::Text),
     ("timeline", Type::Text),
 ];
 const ACTIONS: &[(&str, Type)] = &[
@@ -301,6 +303,7 @@ pub(crate) fn anomaly_frame(anomalies: &[Arc<Anomaly>]) -> PolarsResult<DataFram
         .float("raw", |it| it.raw)
         .float("raw_baseline", |it| it.raw_baseline)
         .text("contributions", |it| json(&it.contributions))
+        .text("attributes", |it| json(&it.attributes))
         .text("model", |it| Some(it.model.name.clone()))
         .text("version", |it| Some(it.model.version.clone()))
         .text("exemplars", |it| json(&it.exemplars))
@@ -325,6 +328,7 @@ pub(crate) fn incident_frame(incidents: &[Arc<Incident>]) -> PolarsResult<DataFr
         .text("anomalies", |it| json(&it.anomalies))
         .text("actions", |it| json(&it.actions))
         .text("services", |it| json(&it.services))
+        .text("attributes", |it| json(&it.attributes))
         .text("timeline", |it| json(&it.timeline))
         .frame()
 }
