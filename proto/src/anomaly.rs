@@ -32,6 +32,17 @@ pub enum Maturity {
     Calibrated,
 }
 
+impl Maturity {
+    /// As it is written everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Provisional => "provisional",
+            Self::Calibrated => "calibrated",
+        }
+    }
+}
+
 /// One feature's part of a score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {

@@ -41,6 +41,8 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
+    /// The false-alarm budget: what was promised and what came.
+    Budget(BudgetState),
     /// Add to a counter of the engine: name and label value, as they appear in `/metrics`.
     Count {
         /// Metric name.
@@ -50,6 +52,29 @@ pub enum Effect {
         /// By how much.
         by: u64,
     },
+}
+
+/// What was promised and what came: incidents that opened, faults included, as the brain cannot know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BudgetState {
+    /// End of the newest window.
+    pub at: UnixNanos,
+    /// End of the first one.
+    pub since: UnixNanos,
+    /// False alarms a week that the operator accepts.
+    pub promised_per_week: f64,
+    /// Promised since the beginning: the same by the time seen.
+    pub promised: f64,
+    /// Incidents opened since the beginning.
+    pub opened: u64,
+    /// Of these, beyond doubt: not taken off the budget.
+    pub confirmed: u64,
+    /// Incidents opened in the week up to `at`.
+    pub last_week: u64,
+    /// Time seen, in weeks.
+    pub weeks: f64,
+    /// Strength from which on one series opens an incident by itself; none while out of reach.
+    pub bar: Option<f64>,
 }
 
 /// Features, scores and bands of one window. All vectors have one entry per row of `features`.

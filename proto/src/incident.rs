@@ -1,7 +1,7 @@
 //! Anomalies that belong together, with their cause.
 
 use crate::{
-    anomaly::{AttributeShare, State},
+    anomaly::{AttributeShare, Maturity, State},
     ids::Tenant,
     time::UnixNanos,
 };
@@ -48,7 +48,7 @@ pub struct Suspect {
 pub struct TimelineEvent {
     /// When.
     pub at: UnixNanos,
-    /// What: `opened`, `anomaly_opened`, `anomaly_closed`, `suspects_changed`, `severity_changed`,
+    /// What: `opened`, `within_budget`, `anomaly_opened`, `anomaly_closed`, `suspects_changed`, `severity_changed`,
     /// `action_proposed`, `action_refused`, `action_approved`, `action_rejected`, `action_started`,
     /// `action_succeeded`, `action_failed`, `action_undone`, `mended`, `not_mended`, `closed`.
     pub event: String,
@@ -100,6 +100,9 @@ pub struct Incident {
     /// Attribute values that carry its anomalies, the strongest of each, the most telling first.
     #[serde(default)]
     pub attributes: Vec<Carrier>,
+    /// How far the least known series that it stands on is known.
+    #[serde(default)]
+    pub maturity: Maturity,
     /// Every change, oldest first.
     pub timeline: Vec<TimelineEvent>,
 }

@@ -6,6 +6,7 @@
 //! id, and do each `Perform` (action id, undo or not) once.
 
 use crate::{
+    budget::Ledger,
     correlate::{Correlator, Findings, Release, Sight, Tails},
     decide::{Decider, Move, Ward},
     detect::{Detector, DetectorSnapshot, Scored},
@@ -28,7 +29,7 @@ use geophone_proto::{
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 
@@ -85,7 +86,9 @@ impl Brain {
         let own = model.card().model_ref();
         let line_up = LineUp { start: own.clone(), active: own, ..LineUp::default() };
         let detector = Detector::new(&settings, model);
-        Self { settings, observer, detector, mind: Mind { line_up, ..Mind::default() }, seats: Seats::default() }
+        let mut mind = Mind { line_up, ..Mind::default() };
+        mind.correlator.ledger = Ledger::new(settings.alerts_per_week);
+        Self { settings, observer, detector, mind, seats: Seats::default() }
     }
 
     /// A brain that knows nothing but which models scored before its log begins.
@@ -201,7 +204,7 @@ impl Brain {
     }
 
     fn window(&mut self, closed: &ClosedWindow, effects: &mut Vec<Effect>) {
-        let Scored { mut window, mut later, mut flags, counts, unfit } = self.detector.window(closed);
+        let Scored { mut window, mut later, mut flags, candidates, counts, unfit } = self.detector.window(closed);
         effects.extend(counts.into_iter().map(|(name, reason, by)| count(name, reason, by)));
         let at = UnixNanos(closed.start_ns).plus(closed.length_ns);
         if !closed.amended {
@@ -219,14 +222,17 @@ impl Brain {
         if left_out > 0 {
             effects.push(count("geophone_engine_attributes_skipped_total", "too_many_at_once", left_out));
         }
-        let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: closed.amended, names: &self.mind.names };
+        let (names, known, amended) = (&self.mind.names[..], self.detector.known(), closed.amended);
+        let sight = Sight { window: &window, rows: &rows, flags: &flags, candidates: &candidates, known, amended, names };
         let findings = self.mind.correlator.step(sight);
+        self.detector.set_bar(self.mind.correlator.ledger.bar());
         for scored in std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty()) {
             effects.push(Effect::Window(Box::new(scored)));
         }
         self.tell(findings, at, effects);
         self.tell_of_models(unfit, closed.amended, effects);
         if !closed.amended {
+            effects.push(Effect::Budget(self.mind.correlator.ledger.state()));
             self.decide(at, closed.length_ns, effects);
         }
     }

@@ -1,6 +1,7 @@
 //! The brain: features, detection, correlation, decision. Pure: no IO, no async, no clock.
 
 pub mod brain;
+pub mod budget;
 pub mod cardinality;
 pub mod correlate;
 pub mod decide;

@@ -1,6 +1,7 @@
 //! Our own counters as Prometheus text, and what they mean.
 
 use geophone_ingest::Access;
+use geophone_proto::effect::BudgetState;
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -36,7 +37,29 @@ pub fn render(recorder: &PrometheusHandle, access: &Access) -> String {
     recorder.render()
 }
 
+/// What was promised and what came, and how far series are known.
+pub fn set_budget(budget: &BudgetState, [learning, provisional, calibrated]: [usize; 3]) {
+    metrics::gauge!("geophone_alerts_promised_per_week").set(budget.promised_per_week);
+    metrics::gauge!("geophone_alerts_promised").set(budget.promised);
+    metrics::counter!("geophone_alerts_opened_total").absolute(budget.opened);
+    metrics::counter!("geophone_alerts_confirmed_total").absolute(budget.confirmed);
+    metrics::gauge!("geophone_alerts_opened_last_week").set(budget.last_week as f64);
+    metrics::gauge!("geophone_alerts_observed_weeks").set(budget.weeks);
+    metrics::gauge!("geophone_alerts_bar").set(budget.bar.unwrap_or(f64::INFINITY));
+    for (state, count) in [("learning", learning), ("provisional", provisional), ("calibrated", calibrated)] {
+        metrics::gauge!("geophone_series_known", "state" => state).set(count as f64);
+    }
+}
+
 fn describe() {
+    describe_gauge!("geophone_alerts_promised_per_week", "False alarms a week that the operator accepts, for the whole installation");
+    describe_gauge!("geophone_alerts_promised", "The same since the brain began, in event time: what may have opened by now");
+    describe_counter!("geophone_alerts_opened_total", "Incidents opened since the brain began");
+    describe_counter!("geophone_alerts_confirmed_total", "Of these, beyond doubt: not taken off the budget");
+    describe_gauge!("geophone_alerts_opened_last_week", "Incidents opened in the last week of event time");
+    describe_gauge!("geophone_alerts_observed_weeks", "Weeks of event time that the brain has seen");
+    describe_gauge!("geophone_alerts_bar", "Strength from which on one lasting sign opens an incident by itself");
+    describe_gauge!("geophone_series_known", "Series by how far they are known: learning, provisional, calibrated");
     describe_counter!("geophone_received_items_total", "Spans, data points and log records received");
     describe_counter!("geophone_acked_items_total", "Of these, in the log and acknowledged");
     describe_counter!("geophone_refused_items_total", "Of these, not taken; the sender was told to come again");

@@ -118,7 +118,7 @@ export async function incidentPage({ id, redraw }) {
     title: incident.title,
     interest: ["incident", "action", "window"],
     content: [
-      h("div", { class: "chips" }, chip(incident.severity), chip(incident.state), h("span", { class: "soft small" },
+      h("div", { class: "chips" }, chip(incident.severity), chip(incident.state), chip(incident.maturity ?? "learning", "How well the series it stands on are known"), h("span", { class: "soft small" },
         `since ${format.time(incident.started_at, true)} · ${incident.closed_at ? `lasted ${format.duration(incident.started_at, incident.closed_at)}` : "still open"} · ${words(incident.services.length, "service")} · ${words(incident.anomalies.length, "anomaly", "anomalies")}`)),
       h("h1", {}, incident.title),
       incident.verdict ? h("p", { class: "verdict" }, rich(incident.verdict)) : null,

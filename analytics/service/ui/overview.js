@@ -17,6 +17,11 @@ export const incidentColumns = [
   ["Lasted", (i) => (i.closed_at ? format.duration(i.started_at, i.closed_at) : "still open"), "time"],
 ];
 
+/** Opened against promised in the time seen so far. */
+const real = (budget) => (budget?.weeks ? `${budget.opened - budget.confirmed} of ${format.plain(Math.round(budget.promised * 10) / 10)} in ${format.plain(Math.round(budget.weeks * 70) / 10)} days` : "–");
+
+const known = (by) => (by ? `${format.plain(by.learning)} / ${format.plain(by.provisional)} / ${format.plain(by.calibrated)}` : "–");
+
 function strip(status) {
   const facts = [
     ["items a second", format.plain(Math.round(status.items_per_second ?? 0))],
@@ -24,7 +29,9 @@ function strip(status) {
     ["behind by", `${format.plain(status.lag_seconds ?? 0)} s`],
     ["newest window", status.newest_window_end ? format.time(status.newest_window_end) : "–"],
     ["incidents in 7 days", String(status.incidents_last_week ?? 0)],
-    ["false alarms allowed a week", String(status.alerts_per_week ?? "–")],
+    ["false alarms promised a week", String(status.alerts_per_week ?? "–")],
+    ["real, faults that are sure left out", real(status.budget)],
+    ["series learning / provisional / calibrated", known(status.series_known)],
     ["model", status.model ? `${status.model.name} ${status.model.version}` : "–"],
     ["runtime", status.runtime ?? "–"],
   ];

@@ -156,7 +156,12 @@ impl Store {
                     tracing::error!("{error}; the change is in memory, and replay of the log brings it back after a restart");
                 }
             }
-            Effect::Perform(_) | Effect::WantStacks(_) | Effect::LineUp(_) | Effect::WantRollback { .. } | Effect::Count { .. } => {}
+            Effect::Perform(_)
+            | Effect::WantStacks(_)
+            | Effect::Budget(_)
+            | Effect::LineUp(_)
+            | Effect::WantRollback { .. }
+            | Effect::Count { .. } => {}
         }
     }
 

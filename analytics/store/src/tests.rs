@@ -97,6 +97,7 @@ fn incident(id: &str, state: State) -> Incident {
         actions: Vec::new(),
         services: Vec::new(),
         attributes: Vec::new(),
+        maturity: geophone_proto::anomaly::Maturity::Provisional,
         timeline: Vec::new(),
     }
 }

@@ -64,7 +64,7 @@ impl Seen {
                 Effect::Perform(request) => wanted.push(*request),
                 Effect::Count { name, reason, by } => *self.counts.entry((name, reason)).or_default() += by,
                 Effect::SeriesSeen(series) => drop(self.series.insert(series.key, series)),
-                Effect::WantStacks(_) | Effect::LineUp(_) | Effect::WantRollback { .. } => {}
+                Effect::WantStacks(_) | Effect::LineUp(_) | Effect::Budget(_) | Effect::WantRollback { .. } => {}
             }
         }
         wanted

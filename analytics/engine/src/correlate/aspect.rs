@@ -225,6 +225,11 @@ pub const fn harm(aspect: Aspect, up: bool) -> Harm {
     }
 }
 
+/// Whether a series that goes this way may harm anybody, or hint at harm.
+pub fn may_harm(series: &Series, up: bool) -> bool {
+    harm(aspect(series), up) != Harm::None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,8 @@ pub struct Live {
     pub cluster: Option<ClusterId>,
     /// Whether stacks have been asked for.
     pub asked: bool,
+    /// Opens an incident by itself: lasting, and as rare as the budget allows.
+    pub promoted: bool,
     /// Changed since it was last shown.
     pub dirty: bool,
 }
@@ -216,6 +218,13 @@ impl Book {
     }
 }
 
+/// What a flag would open, to be weighed only.
+pub fn sketch(flag: &Flag, series: &Series, place: Place, windows: u32) -> Live {
+    let mut live = open(flag, series, place, &ModelRef::default());
+    live.windows = windows.max(1);
+    live
+}
+
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
@@ -256,6 +265,7 @@ fn open(flag: &Flag, series: &Series, place: Place, model: &ModelRef) -> Live {
         windows: 0,
         cluster: None,
         asked: false,
+        promoted: false,
         dirty: true,
     };
     worsen(&mut live, flag);

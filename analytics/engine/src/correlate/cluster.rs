@@ -11,8 +11,8 @@ use super::{
 };
 use geophone_proto::{
     Series, Tenant, UnixNanos,
-    anomaly::State,
-    incident::{Incident, TimelineEvent},
+    anomaly::{Maturity, State},
+    incident::{Incident, Severity, TimelineEvent},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ pub const CORE: f64 = 0.15;
 const CALM_NS: u64 = 60_000_000_000;
 /// ... and after so long in any case.
 const SILENT_NS: u64 = 150_000_000_000;
+/// Evidence from which on an incident is beyond doubt, and no false alarm to count.
+const FIRM: f64 = 2.0;
 /// A confidence must move by this for a new version.
 const MOVED: f64 = 0.05;
 
@@ -45,6 +47,8 @@ pub struct Cluster {
     looks: Looks,
     /// Most evidence there has been in one window: what is said is said of that.
     peak: f64,
+    /// Whether it has been paid back to the budget.
+    pub confirmed: bool,
     /// Changed since it was last shown.
     pub dirty: bool,
 }
@@ -61,6 +65,7 @@ impl Cluster {
             incident: None,
             looks: Looks::default(),
             peak: 0.0,
+            confirmed: false,
             dirty: false,
         }
     }
@@ -68,6 +73,11 @@ impl Cluster {
     /// Whether it is an incident that is not over.
     pub fn is_open(&self) -> bool {
         self.incident.as_ref().is_some_and(|incident| incident.state == State::Open)
+    }
+
+    /// Whether it is an incident beyond doubt.
+    pub fn is_firm(&self) -> bool {
+        self.incident.is_some() && self.peak >= FIRM
     }
 
     /// The first suspect's service.
@@ -127,7 +137,11 @@ impl Cluster {
         let accounts = self.looks.add(scene, members);
         let ranked = suspects::rank(scene, &accounts, members);
         let all: Vec<&Live> = book.all_of_cluster(self.id).collect();
-        let Some(said) = verdict::verdict(scene, members, &ranked) else { return };
+        let Some(mut said) = verdict::verdict(scene, members, &ranked) else { return };
+        let is_weak = scene.scales.sum(members.iter().copied()) < BUDGET;
+        if is_weak && self.peak <= BUDGET {
+            said.severity = said.severity.min(Severity::Warning);
+        }
         let at = scene.scales.at;
         let evidence = scene.scales.evidence(members.iter().copied());
         self.peak = self.peak.max(evidence);
@@ -135,26 +149,13 @@ impl Cluster {
         let tenant = self.tenant.clone();
         let first = all.iter().min_by_key(|live| (live.anomaly.opened_at, live.anomaly.id.clone())).map_or("", |live| &live.anomaly.id);
         let id = short_id("in-", &[first.as_bytes()]);
-        let incident = self.incident.get_or_insert_with(|| Incident {
-            id,
-            tenant,
-            state: State::Open,
-            started_at: scene.since,
-            opened_at: at,
-            closed_at: None,
-            severity: said.severity,
-            title: String::new(),
-            verdict: String::new(),
-            suspects: Vec::new(),
-            anomalies: Vec::new(),
-            actions: Vec::new(),
-            services: Vec::new(),
-            attributes: Vec::new(),
-            timeline: Vec::new(),
-        });
+        let incident = self.incident.get_or_insert_with(|| begun((id, tenant), (scene.since, at), said.severity));
         let mut events: Vec<(&str, String)> = Vec::new();
         if opening {
             events.push(("opened", said.sentence.clone()));
+            if is_weak {
+                events.push(("within_budget", "a weak but lasting sign, as rare as the promised false alarms".to_owned()));
+            }
             events.extend(
                 members.iter().map(|live| ("anomaly_opened", format!("{} {}", live.anomaly.series.service, phrase::deviation(live)))),
             );
@@ -180,6 +181,8 @@ impl Cluster {
         fresh.sort_by_key(|live| (live.anomaly.opened_at, live.series));
         let grown = !fresh.is_empty();
         incident.anomalies.extend(fresh.into_iter().map(|live| live.anomaly.id.clone()));
+        let stands_on = members.iter().filter(|live| scene.scales.weigh(live) >= CORE).map(|live| live.anomaly.maturity).min();
+        incident.maturity = stands_on.unwrap_or(incident.maturity);
         if moved || grown || !events.is_empty() {
             incident.suspects = ranked;
             if evidence >= 0.8 * self.peak {
@@ -220,5 +223,27 @@ impl Cluster {
         }
         self.incident.as_ref()?;
         other.incident
+    }
+}
+
+/// An incident of which nothing is said yet. `times` = estimated onset, and when it opens.
+fn begun((id, tenant): (String, Tenant), times: (UnixNanos, UnixNanos), severity: Severity) -> Incident {
+    Incident {
+        id,
+        tenant,
+        state: State::Open,
+        started_at: times.0,
+        opened_at: times.1,
+        closed_at: None,
+        severity,
+        title: String::new(),
+        verdict: String::new(),
+        suspects: Vec::new(),
+        anomalies: Vec::new(),
+        actions: Vec::new(),
+        services: Vec::new(),
+        attributes: Vec::new(),
+        maturity: Maturity::Learning,
+        timeline: Vec::new(),
     }
 }

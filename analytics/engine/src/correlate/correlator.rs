@@ -8,7 +8,7 @@ use super::{
     pulse::Pulses,
     weight::Scales,
 };
-use crate::{flag::Flag, window::SeriesIndex};
+use crate::{budget::Ledger, detect::Candidate, flag::Flag, window::SeriesIndex};
 use geophone_proto::{
     Effect, Series, UnixNanos,
     anomaly::{Anomaly, Contribution},
@@ -29,6 +29,10 @@ pub struct Sight<'a> {
     pub rows: &'a [SeriesIndex],
     /// What deserves attention.
     pub flags: &'a [Flag],
+    /// What stands out lastingly, flagged or not.
+    pub candidates: &'a [Candidate],
+    /// Series scored.
+    pub known: usize,
     /// Whether late rows changed a window that was closed before.
     pub amended: bool,
     /// Names of all series, by index.
@@ -67,6 +71,8 @@ pub struct Correlator {
     swapped_at: Option<UnixNanos>,
     /// Lately closed incidents: outcomes of actions may still come.
     ended: VecDeque<Incident>,
+    /// The false-alarm budget.
+    pub(crate) ledger: Ledger,
 }
 
 const ENDED_KEPT: usize = 64;
@@ -113,6 +119,7 @@ impl Correlator {
         for series in self.book.forgotten(at, FORGOTTEN_NS) {
             self.book.close(series);
         }
+        self.promote(&sight);
         self.group(at, window_ns);
         let scales = Scales { map: &self.map, pulses: &self.pulses, at, window_ns };
         for cluster in &mut self.clusters {
@@ -121,8 +128,16 @@ impl Correlator {
             if let Some(incident) = cluster.incident.as_ref().filter(|_| !before) {
                 let id = incident.id.clone();
                 self.book.assign(cluster.id, cluster.id, Some(&id));
+                self.ledger.opened(at);
+            }
+            if cluster.is_firm() && !std::mem::replace(&mut cluster.confirmed, true) {
+                self.ledger.confirmed();
             }
         }
+        let faults =
+            self.clusters.iter().filter(|cluster| cluster.confirmed).flat_map(|cluster| cluster.services.iter().copied()).collect();
+        let is_open = self.clusters.iter().any(Cluster::is_open);
+        self.ledger.close((at, window_ns), (sight.known, is_open), &faults);
         self.merge_same_cause(at, &mut findings.incidents);
         findings.anomalies = self.book.versions();
         findings.incidents.extend(self.versions());
@@ -160,6 +175,27 @@ impl Correlator {
                 }
             }
             Change::Went | Change::Nothing => {}
+        }
+    }
+
+    /// Tells the budget what stands out; what reaches its bar opens an incident by itself.
+    fn promote(&mut self, sight: &Sight<'_>) {
+        let (at, window_ns) = (sight.window.features.at, sight.window.window_ns);
+        let bar = self.ledger.bar();
+        for Candidate { flag, heat } in sight.candidates {
+            let (Some(place), Some(series)) = (self.map.place(flag.series), sight.names.get(flag.series as usize)) else { continue };
+            let lasting = self.pulses.of(flag.series).lasting(flag.z >= 0.0);
+            let live = super::book::sketch(flag, series, place, lasting);
+            let strength = Scales { map: &self.map, pulses: &self.pulses, at, window_ns }.strength(&live, *heat);
+            let reaches = strength >= bar && self.clusters.iter().any(Cluster::is_open);
+            let joins = reaches && {
+                let warm = self.warm();
+                self.clusters.iter().any(|cluster| cluster.is_open() && self.linked(&live, 1.0, cluster, &warm))
+            };
+            self.ledger.hear(place.service, (strength, joins), at);
+            if let Some(live) = self.book.get_mut(flag.series).filter(|_| strength >= bar) {
+                live.promoted = true;
+            }
         }
     }
 

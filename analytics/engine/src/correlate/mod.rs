@@ -17,6 +17,7 @@ mod weight;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use aspect::may_harm;
 pub use book::short_id;
 pub use correlator::{Correlator, Findings, Sight};
 pub use map::{Release, ServiceMap};

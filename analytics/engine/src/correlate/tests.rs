@@ -107,7 +107,15 @@ impl Stage {
                 ..ScoredWindow::default()
             };
             let rows: Vec<SeriesIndex> = (0..self.names.len() as SeriesIndex).collect();
-            let sight = Sight { window: &window, rows: &rows, flags: &flags, amended: false, names: &self.names };
+            let sight = Sight {
+                window: &window,
+                rows: &rows,
+                flags: &flags,
+                candidates: &[],
+                known: rows.len(),
+                amended: false,
+                names: &self.names,
+            };
             last = self.correlator.step(sight);
             for incident in &last.incidents {
                 self.incidents.insert(incident.id.clone(), incident.clone());

@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 pub const BUDGET: f64 = 1.0;
 /// Hints alone never reach the budget where better evidence could exist.
 const HINTS_MAX: f64 = 0.7;
+/// A lasting sign that reached the bar weighs at least this: its incident stays open while it lasts.
+const PROMOTED: f64 = 0.2;
+/// What is left of a lasting sign's strength where the change by itself would harm nobody.
+const BEARING_MIN: f64 = 0.1;
 /// A deploy is an excuse for what begins within this after it ...
 const DEPLOY_BEFORE_NS: u64 = 90_000_000_000;
 /// ... and is over within this.
@@ -41,9 +45,23 @@ impl Scales<'_> {
     /// Weight of one anomaly, 0 to 1.
     pub fn weigh(&self, live: &Live) -> f64 {
         let sure = ramp(live.z, 3.0, 9.0).max(0.15);
+        let weight = self.bearing(live) * sure;
+        if live.promoted && live.harm != Harm::None { weight.max(PROMOTED) } else { weight }
+    }
+
+    /// Strength of a lasting sign, on the scale of its heat: less of it where less harm is done.
+    pub fn strength(&self, live: &Live, heat: f64) -> f64 {
+        if live.harm == Harm::None {
+            return 0.0;
+        }
+        heat * (BEARING_MIN + (1.0 - BEARING_MIN) * self.bearing(live).min(1.0))
+    }
+
+    /// How much harm an anomaly speaks of, however sure it is, 0 to 1.
+    fn bearing(&self, live: &Live) -> f64 {
         let ratio = ratio_of(live);
         let base = match live.harm {
-            Harm::None => return self.weigh_gain(live, ratio) * sure,
+            Harm::None => return self.weigh_gain(live, ratio),
             Harm::Latency => ramp(ratio, 1.1, 1.7) * duration_part(live) * samples_part(live.n),
             Harm::Errors => {
                 let added = live.anomaly.actual.unwrap_or(0.0) - live.anomaly.expected.unwrap_or(0.0);
@@ -51,9 +69,9 @@ impl Scales<'_> {
             }
             Harm::Loss => self.weigh_loss(live, ratio),
             Harm::Saturation => self.weigh_saturation(live, ratio),
-            Harm::Hint => return self.weigh_hint(live, ratio) * sure,
+            Harm::Hint => return self.weigh_hint(live, ratio),
         };
-        base * sure * self.deploy_part(live)
+        base * self.deploy_part(live)
     }
 
     /// More traffic harms nobody, unless a callee gets more without its callers getting more.
@@ -133,7 +151,15 @@ impl Scales<'_> {
 
     /// Evidence of a group: series of one operation and harm say the same thing, so the strongest
     /// counts and the others only support it.
-    pub fn evidence<'b>(&self, members: impl Iterator<Item = &'b Live>) -> f64 {
+    /// A lasting sign that reached the bar of the budget is enough by itself.
+    pub fn evidence<'b>(&self, members: impl Iterator<Item = &'b Live> + Clone) -> f64 {
+        let promoted = members.clone().any(|live| live.promoted && live.harm != Harm::None);
+        let sum = self.sum(members);
+        if promoted { sum.max(BUDGET) } else { sum }
+    }
+
+    /// The same without what the budget allows.
+    pub fn sum<'b>(&self, members: impl Iterator<Item = &'b Live>) -> f64 {
         let mut said: BTreeMap<(ServiceId, &str, Harm), (f64, u32)> = BTreeMap::new();
         for live in members {
             let weight = self.weigh(live);

@@ -45,6 +45,7 @@ fn incident(id: &str) -> Incident {
         actions: Vec::new(),
         services: Vec::new(),
         attributes: Vec::new(),
+        maturity: geophone_proto::anomaly::Maturity::Provisional,
         timeline: Vec::new(),
     }
 }

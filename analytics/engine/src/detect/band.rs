@@ -24,7 +24,7 @@ pub(crate) struct Band {
 /// What some windows' sums were expected to show, given the state *before* they were learnt. `over` =
 /// the span asked about; for an empty one, a typical window. NaN where nothing is known.
 pub(crate) fn band(before: &Columns, row: usize, its: Trait, over: Span) -> Band {
-    let known = Reference { centre: before.centre[row], spread: before.spread[row], mass: before.mass[row] };
+    let known = Reference { centre: before.centre[row], spread: before.spread[row], mass: before.mass[row], usual: its.usual(before, row) };
     if known.mass <= 0.0 {
         return Band { expected: f64::NAN, lower: f64::NAN, upper: f64::NAN };
     }
@@ -56,7 +56,7 @@ pub(crate) fn band(before: &Columns, row: usize, its: Trait, over: Span) -> Band
             (known.centre, known.centre - half, known.centre + half)
         }
         StatKind::Level => {
-            let half = sd * (law::level_variance(known, known.centre) * (1.0 / windows + 1.0 / known.mass)).sqrt();
+            let half = sd * (law::level_variance(known, known.centre) * (1.0 / windows + 1.0 / known.mass) + known.usual).sqrt();
             (known.centre, known.centre - half, known.centre + half)
         }
     };

@@ -17,6 +17,12 @@ const SURVIVAL: [f64; 8] = [0.5, 0.35, 0.25, 0.15, 0.1, 0.06, 0.035, 0.02];
 /// Excesses of a typical series: mean of an exponential in `-log10 p`, and the weight of that belief.
 const EXCESS: (f64, f64) = (std::f64::consts::LOG10_E, 30.0);
 
+/// Excesses that what is borrowed counts for.
+const LENT: f64 = 15.0;
+
+/// Place and mean excess of each voice, from one series to another.
+pub(crate) type Lent = [(f64, f64); VOICES];
+
 /// What a cohort's scores look like.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Fit {
@@ -123,6 +129,16 @@ impl Own {
         ((self.excess.0 + usual * weight) / (self.excess.1 + weight)).clamp(0.3, 1.5) / usual
     }
 
+    /// What it could lend: its place and its mean excess.
+    fn lend(&self) -> (f64, f64) {
+        (self.place, self.stretch() * EXCESS.0)
+    }
+
+    /// As its like are, to begin with.
+    fn borrow((place, excess): (f64, f64)) -> Self {
+        Self { place, excess: (excess * LENT, LENT), run: 0.0 }
+    }
+
     fn learn(&mut self, level: f64) {
         let above = level > self.place;
         let step = 0.02 / (1.0 + 0.2 * self.run);
@@ -203,6 +219,16 @@ pub(crate) struct Calibration {
 impl Calibration {
     pub(crate) fn resize(&mut self, rows: usize) {
         self.own.resize(rows, <[Own; VOICES]>::default());
+    }
+
+    /// What a series has learnt of its own scores.
+    pub(crate) fn lend(&self, row: usize) -> Lent {
+        self.own[row].map(|own| own.lend())
+    }
+
+    /// A new series begins as its like are.
+    pub(crate) fn borrow(&mut self, row: usize, lent: Lent) {
+        self.own[row] = lent.map(Own::borrow);
     }
 
     /// Nothing is known of the model's scores any more.

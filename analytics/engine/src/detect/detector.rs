@@ -9,26 +9,28 @@
 use super::{
     band,
     baseline::{self, LargestDeviation},
-    calibrate::{self, Calibration, Reading, Voices},
+    calibrate::{self, Calibration, Reading},
+    cohort::{Cohorts, Kin, Lender, Loan},
     companion::{ABSENT, CompanionState, scores_of},
     company::{Company, ScoredRow},
     comparison::TrialBounds,
     explain::{Explained, explain},
     harm,
+    heat::{self, Candidate},
     hysteresis::{Change, Evidence, Gate},
+    judge::{Place, Told, voices},
 };
 use crate::{
     Settings,
     features::{
         columns::Columns,
         define::*,
-        kernel::{self, Trait},
-        law::{self, Reference},
-        ring::{Ring, Slot, Span},
+        kernel::{self, Prior, Trait},
+        ring::{Ring, Slot},
         season::Season,
     },
     flag::{Flag, Phase},
-    window::{ClosedWindow, SeriesIndex, Stat, StatKind},
+    window::{ClosedWindow, SeriesIndex, StatKind},
 };
 use geophone_proto::{
     SeriesKey, UnixNanos,
@@ -42,14 +44,16 @@ use geophone_proto::{
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Windows without score at a series' start.
-const LEARNING: f64 = 6.0;
+/// Windows without score at a series' start: the third ends half a minute after its first row.
+const LEARNING: f64 = 3.0;
+/// Windows until it may open.
+const UNTOLD: f64 = 6.0;
 /// Windows until a series is held against itself.
 const OWN: f64 = 180.0;
 /// Deviations below this never open: levels wander in more ways than their past shows.
-const LEVEL_MIN: f64 = 4.5;
+pub(super) const LEVEL_MIN: f64 = 4.5;
 /// The same for sums whose law is known.
-const OTHER_MIN: f64 = 3.5;
+pub(super) const OTHER_MIN: f64 = 3.5;
 /// Windows with failures of the active model from which on it should go.
 const FAILING_MAX: u32 = 3;
 /// Windows between the settled ones and the tail, as far as the fold looks back.
@@ -64,6 +68,8 @@ pub struct Scored {
     pub later: Vec<ScoredWindow>,
     /// Series that are or were anomalous; none for an amended window.
     pub flags: Vec<Flag>,
+    /// Series that stand out, most first, flagged or not; none for an amended window.
+    pub candidates: Vec<Candidate>,
     /// Counters to add to: name, reason, by how much.
     pub counts: Vec<(&'static str, &'static str, u64)>,
     /// Models that should go, and why.
@@ -86,9 +92,12 @@ pub struct DetectorSnapshot {
     head: Columns,
     pub(super) season: Season,
     pub(super) calibration: Calibration,
+    cohorts: Cohorts,
     pub(super) gates: Vec<Gate>,
     /// Windows in which the active model failed, since it is active.
     pub(super) failing: u32,
+    /// Heat from which on a series opens by itself.
+    bar: f64,
     /// Those beside the active model; filled for the snapshot only.
     companions: Vec<CompanionState>,
 }
@@ -100,8 +109,24 @@ pub(super) struct Entry {
     kind: StatKind,
     up: f64,
     down: f64,
+    /// Whether going up, or down, may harm anybody.
+    pub(super) harms: [bool; 2],
+    /// Whom it is like, and what it has borrowed from them.
+    kin: Kin,
+    loan: Option<Loan>,
     /// Start of its first window; the end of time until then.
     born_ns: u64,
+}
+
+/// A place in the columns that no series has yet.
+pub(super) const NOBODY: Trait = Trait { kind: StatKind::Level, born_ns: u64::MAX, up: 1.0, down: 1.0, prior: Prior::NONE };
+
+impl Entry {
+    /// As the fold wants it.
+    pub(super) fn traits(&self) -> Trait {
+        let prior = self.loan.map_or(Prior::NONE, |loan| loan.prior);
+        Trait { kind: self.kind, born_ns: self.born_ns, up: self.up, down: self.down, prior }
+    }
 }
 
 /// Windows in, scores and flags out.
@@ -120,7 +145,13 @@ impl Detector {
         let lateness_ns = u64::try_from(settings.allowed_lateness.as_nanos()).unwrap_or(u64::MAX);
         let tail = usize::try_from(lateness_ns.div_ceil(window_ns)).unwrap_or(0);
         let tail = if tail == 0 { 0 } else { tail + 2 };
-        let state = DetectorSnapshot { window_ns, tail, alerts_per_week: settings.alerts_per_week, ..DetectorSnapshot::default() };
+        let state = DetectorSnapshot {
+            window_ns,
+            tail,
+            alerts_per_week: settings.alerts_per_week,
+            bar: f64::INFINITY,
+            ..DetectorSnapshot::default()
+        };
         Self { state, model, company: Company::default(), bounds: settings.trial, fallback: LargestDeviation::default() }
     }
 
@@ -148,8 +179,20 @@ impl Detector {
             self.state.resize(row + 1);
             self.company.resize(row + 1);
         }
-        let born_ns = self.state.traits[row].map_or(u64::MAX, |entry| entry.born_ns);
-        self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, born_ns });
+        let (born_ns, loan) = self.state.traits[row].map_or((u64::MAX, None), |entry| (entry.born_ns, entry.loan));
+        let (harms, kin) = (heat::harms(series), Kin::of(series, kind));
+        self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, harms, kin, loan, born_ns });
+    }
+
+    /// From now on a series of this heat opens by itself.
+    pub fn set_bar(&mut self, bar: f64) {
+        self.state.bar = bar;
+    }
+
+    /// Series scored in the newest window.
+    pub fn known(&self) -> usize {
+        let newest = self.state.ring.slots.back().map_or(0, |slot| slot.start_ns);
+        self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= newest).count()
     }
 
     /// Takes a closed window: a new one, later than all before, or an amended one.
@@ -315,11 +358,12 @@ impl Detector {
         // Feature rows stand in the same order, some of them not asked about.
         let keys = scored.window.features.keys.clone();
         let mut places = keys.iter().enumerate();
+        let mut hot: Vec<(f64, Told)> = Vec::new();
         for &(row, local) in known {
             let key = self.state.key(row);
             let Some((place, _)) = places.find(|(_, other)| **other == key) else { break };
             let raw = scored.window.raw[place];
-            if raw.is_nan() {
+            if raw.is_nan() || after.age[local] < UNTOLD {
                 continue;
             }
             let x = scored.window.features.row(place);
@@ -327,37 +371,36 @@ impl Detector {
             let of = ScoredRow { row, kind: traits[row].kind, voices: self.state.ring.slots[position].voices(row) };
             let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active);
             let judged = self.state.judge(x, Place { position, row, local }, (before, after), traits[row]);
-            let evidence = Evidence { level, limit, ..judged.evidence };
+            let evidence = Evidence { level, limit, bar: self.state.bar, ..judged.evidence };
             let change = self.state.gates[row].step(evidence, self.state.window_ns);
             let heard = (evidence, self.state.gates[row].is_open, change == Some(Change::Opened));
             self.company.weigh((position, row), (key, of), heard, (active, self.state.window_ns));
+            let heat = self.state.gates[row].heat();
+            let told = Told { row, local, place, judged };
+            if heat >= heat::HEARD && !closed.amended {
+                hot.push((heat, told));
+            }
             let Some(change) = change else { continue };
-            let Explained { parts, raw, baseline } = self.explain(scored.window.speaker(place), x, raw);
-            let band = band::band(before, local, traits[row], judged.over);
+            let explained = self.explain(scored.window.speaker(place), x, raw);
+            let exemplars = closed.rows.iter().find(|of| of.series as usize == row).map(|of| of.exemplars.clone());
+            let flag = self.state.flag(told, (before, after), &scored.window);
             scored.flags.push(Flag {
-                series: u32::try_from(row).unwrap_or(u32::MAX),
                 phase: match change {
                     Change::Opened => Phase::Opened,
                     Change::Continues => Phase::Continues,
                     Change::Closed => Phase::Closed,
                 },
-                at: scored.window.features.at,
-                onset: onset(after, local, judged.z, (closed.start_ns, self.state.window_ns)),
-                z: judged.z,
-                score: scored.window.score[place],
-                actual: band::measured(traits[row], judged.over, after.shown_offset[local]),
-                expected: band.expected,
-                lower: band.lower,
-                upper: band.upper,
-                n: judged.over.stat.n,
-                maturity: scored.window.maturity[place],
-                raw,
-                raw_baseline: baseline,
-                contributions: parts,
-                attributes: Vec::new(),
-                exemplars: closed.rows.iter().find(|of| of.series as usize == row).map(|of| of.exemplars.clone()).unwrap_or_default(),
+                raw: explained.raw,
+                raw_baseline: explained.baseline,
+                contributions: explained.parts,
+                exemplars: exemplars.unwrap_or_default(),
+                ..flag
             });
         }
+        heat::keep_hottest(&mut hot, |told| told.row);
+        let candidate = |&(heat, told): &(f64, Told)| Candidate { flag: self.state.flag(told, (before, after), &scored.window), heat };
+        let candidates = hot.iter().map(candidate).collect();
+        scored.candidates = candidates;
     }
 }
 
@@ -375,20 +418,6 @@ impl Detector {
     }
 }
 
-/// What calibration hears of one row.
-pub(super) fn voices(raw: f32, row: &[f32]) -> Voices {
-    let largest = [Z_1, Z_6, Z_18].into_iter().map(|feature| row[feature].abs()).fold(0.0, f32::max);
-    let sudden: f32 = [SLOPE, ROBUST_Z, AR_RESIDUAL, RECENT_6].into_iter().map(|feature| row[feature].abs() / 4.0).sum();
-    [f64::from(raw), calibrate::normal_level(f64::from(largest)), f64::from(sudden)]
-}
-
-/// What the deciding span says.
-struct Judged {
-    z: f64,
-    over: Span,
-    evidence: Evidence,
-}
-
 impl DetectorSnapshot {
     fn resize(&mut self, rows: usize) {
         self.traits.resize(rows, None);
@@ -402,9 +431,7 @@ impl DetectorSnapshot {
     }
 
     pub(super) fn traits(&self) -> Vec<Trait> {
-        let none = Trait { kind: StatKind::Level, born_ns: u64::MAX, up: 1.0, down: 1.0 };
-        let one = |entry: &Entry| Trait { kind: entry.kind, born_ns: entry.born_ns, up: entry.up, down: entry.down };
-        self.traits.iter().map(|entry| entry.as_ref().map_or(none, one)).collect()
+        self.traits.iter().map(|entry| entry.as_ref().map_or(NOBODY, Entry::traits)).collect()
     }
 
     fn key(&self, row: usize) -> SeriesKey {
@@ -424,7 +451,13 @@ impl DetectorSnapshot {
         for row in &closed.rows {
             let at = row.series as usize;
             let Some(Some(entry)) = self.traits.get_mut(at) else { continue };
-            entry.born_ns = entry.born_ns.min(closed.start_ns);
+            if closed.start_ns < entry.born_ns {
+                entry.born_ns = closed.start_ns;
+                entry.loan = self.cohorts.lend(entry.kin, closed.start_ns, self.tail as u64 * self.window_ns);
+                if let Some(loan) = entry.loan {
+                    self.calibration.borrow(at, loan.lent);
+                }
+            }
             self.ring.slots[position].set(at, row.stat, row.shown);
         }
     }
@@ -448,6 +481,12 @@ impl DetectorSnapshot {
                 company.learn((position, row), its.kind, voices);
             }
             self.settled_len += 1;
+            if self.cohorts.is_due() {
+                let start_ns = self.ring.slots[position].start_ns;
+                let known = self.traits.iter().enumerate().filter_map(|(row, entry)| Some((row, entry.as_ref()?.kin)));
+                let lenders: Vec<Lender> = known.map(|(row, kin)| Lender { kin, row, lent: self.calibration.lend(row) }).collect();
+                self.cohorts.learn(start_ns, &lenders, (&self.settled, &traits));
+            }
         }
         while self.settled_len > BEHIND {
             self.ring.slots.pop_front();
@@ -461,63 +500,4 @@ impl DetectorSnapshot {
     fn level(&self, position: usize, row: usize, kind: StatKind) -> f64 {
         self.readings[position].level(row, kind, self.ring.slots[position].voices(row))
     }
-
-    /// Which span decides, how far it deviates, and whether that may open.
-    fn judge(&self, x: &[f32], place: Place, (before, after): (&Columns, &Columns), its: Trait) -> Judged {
-        let Place { position, row, local } = place;
-        let age = after.age[local] as usize;
-        let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, after.z_6[local]), (LONG, Z_18, after.z_18[local])];
-        let damped = |feature: usize| f64::from(x[feature].abs());
-        // The shortest span that says nearly as much as the strongest: nearest to now, least diluted.
-        let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
-        let best = spans.into_iter().find(|span| damped(span.1) >= 0.75 * most).unwrap_or(spans[2]);
-        let z = best.2;
-        let over = self.ring.span(position, best.0, row, (its.kind, age));
-        let known = Reference { centre: before.centre[local], spread: before.spread[local], mass: before.mass[local] };
-        let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
-        let is_enough = match its.kind {
-            StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
-            StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
-            StatKind::LogMean => over.stat.n >= 4.0,
-            StatKind::Level => over.present >= 1.0,
-        };
-        let recent = (after.recent_6[local] * z.signum()).max(after.recent_1[local] * z.signum());
-        let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
-        let evidence =
-            Evidence { level: 0.0, limit: 0.0, is_live: live >= 1.0 && is_enough, is_fresh: recent >= 2.5, is_small: most < least };
-        Judged { z, over, evidence }
-    }
-
-    /// The newest windows that hold enough samples to tell whether it still goes on.
-    fn newest(&self, Place { position, row, .. }: Place, its: Trait, (known, age): (Reference, usize)) -> Span {
-        let wanted = match its.kind {
-            StatKind::Share => 10.0,
-            StatKind::LogMean => 2.0,
-            StatKind::Count | StatKind::Level => 1.0,
-        };
-        let mut span = Span { stat: Stat::default(), present: 0.0 };
-        for count in 1..=SHORT {
-            span = self.ring.span(position, count, row, (its.kind, age));
-            let seen = if its.kind == StatKind::Count { span.present * known.centre } else { span.stat.n };
-            if seen >= wanted {
-                break;
-            }
-        }
-        span
-    }
-}
-
-/// Where a series stands in the ring and in the columns at hand.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    position: usize,
-    row: usize,
-    local: usize,
-}
-
-/// When the CUSUM to this side left zero; `at` = start and length of the present window.
-fn onset(after: &Columns, local: usize, z: f64, at: (u64, u64)) -> UnixNanos {
-    let start = if z >= 0.0 { after.onset_up[local] } else { after.onset_down[local] };
-    let ago = (after.age[local] - start).max(1.0) as u64;
-    UnixNanos(at.0).plus(at.1).minus(ago.saturating_mul(at.1))
 }

@@ -13,6 +13,11 @@ const LONG_WINDOW_NS: f64 = 30e9;
 /// How much of the level of the last about 100 windows a new anomaly must reach.
 const FRESH: f64 = 0.7;
 
+/// Part of a new window in the heat: about the last two minutes of 10 s windows count.
+const WARMING: f64 = 0.12;
+/// Levels beyond this heat no more: one wild window is no lasting sign.
+const HOTTEST: f64 = 8.0;
+
 /// One window of one series, as far as opening and closing need it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Evidence {
@@ -26,6 +31,10 @@ pub(crate) struct Evidence {
     pub(crate) is_fresh: bool,
     /// Whether it has an unharmful explanation or too little effect to open.
     pub(crate) is_small: bool,
+    /// How much of the level counts as a lasting sign, 0 to 1.
+    pub(crate) part: f64,
+    /// Heat from which on it opens by itself.
+    pub(crate) bar: f64,
 }
 
 /// State of one series.
@@ -37,6 +46,8 @@ pub(crate) struct Gate {
     peak: f64,
     /// Levels of the last windows wait here before they count as past.
     recent_peak: f64,
+    /// Mean level of the last windows: what lasts is a sign even where no window is strong.
+    heat: f64,
 }
 
 /// What changed.
@@ -53,6 +64,7 @@ impl Gate {
         let exceeds_past = now.level >= FRESH * self.peak;
         // The past forgets 1.5 % a window, and only learns what is not part of what is being judged.
         self.peak *= 0.985;
+        self.heat += WARMING * (now.part * now.level.clamp(0.0, HOTTEST) - self.heat);
         if self.is_open {
             return Some(self.step_open(now));
         }
@@ -68,12 +80,18 @@ impl Gate {
             self.recent_peak = self.recent_peak.max(now.level);
         }
         let enough = ENOUGH * (LONG_WINDOW_NS / 3.0 / window_ns as f64).clamp(0.3, 1.0);
-        if self.evidence < enough || !counts || now.level < now.limit - 1.0 {
+        let is_clear = self.evidence >= enough && counts && now.level >= now.limit - 1.0;
+        if !is_clear && self.heat < now.bar {
             return None;
         }
         self.is_open = true;
         self.calm = 0;
         Some(Change::Opened)
+    }
+
+    /// See `heat`.
+    pub(crate) const fn heat(&self) -> f64 {
+        self.heat
     }
 
     fn step_open(&mut self, now: Evidence) -> Change {
@@ -83,7 +101,7 @@ impl Gate {
         if self.calm < CALM {
             return Change::Continues;
         }
-        *self = Self { peak: self.peak.max(self.recent_peak), ..Self::default() };
+        *self = Self { peak: self.peak.max(self.recent_peak), heat: self.heat, ..Self::default() };
         Change::Closed
     }
 }

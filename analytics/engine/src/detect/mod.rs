@@ -3,19 +3,22 @@
 //! `Detector` is the whole of it. `calibrate` turns raw scores into tail probabilities, `hysteresis`
 //! decides what is open, `explain` takes a raw score apart, `band` speaks in shown units, `harm` knows
 //! `company` holds the models beside the active one, each a `companion` whose trial `comparison` judges;
-//! `swap` exchanges models between two windows. `harm` knows which side of a series hurts, `baseline` is a scorer that needs no file.
+//! `judge` says which span of windows decides, `heat` what of a window counts as a lasting sign, `swap` exchanges models between two windows. `harm` knows which side of a series hurts, `baseline` is a scorer that needs no file.
 
 pub mod baseline;
 
 pub(crate) mod band;
 pub(crate) mod calibrate;
+mod cohort;
 mod companion;
 mod company;
 mod comparison;
 mod detector;
 mod explain;
 pub(crate) mod harm;
+mod heat;
 pub(crate) mod hysteresis;
+mod judge;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod swap;
@@ -26,3 +29,4 @@ mod without;
 pub use comparison::TrialBounds;
 pub use detector::{Detector, DetectorSnapshot, Scored};
 pub use explain::{Explained, explain};
+pub use heat::Candidate;

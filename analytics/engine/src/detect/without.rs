@@ -7,7 +7,8 @@
 use super::{
     calibrate::{self, Voices},
     companion::scores_of,
-    detector::{Detector, voices},
+    detector::Detector,
+    judge::voices,
 };
 use crate::{
     features::{columns::Columns, define::WIDTH, kernel, ring::Slot},

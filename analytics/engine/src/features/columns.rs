@@ -38,6 +38,8 @@ columns! {
     mass = 0.0,
     /// What is expected: mean count, share, mean logarithm, mean level.
     centre = 0.0,
+    /// 1 while every reading of a level was a whole number.
+    whole = 1.0,
     /// Variance of one sample (log mean) or of one window's mean (level).
     spread = 0.0,
     /// Mass under the recent centre.

@@ -12,15 +12,42 @@ use super::{
     ring::{Ring, Span},
 };
 use crate::window::StatKind;
+use serde::{Deserialize, Serialize};
 
 /// Windows over which expectations fade: an hour of 10 s windows.
 const HORIZON: f64 = 360.0;
 /// Windows over which the recent expectation fades.
 const RECENT: f64 = 30.0;
+/// Windows after which a level's own past counts as much as what is usual for its like.
+const LEVEL_WEIGHT: f64 = 30.0;
 /// Windows over which scales fade.
 const SCALE_HORIZON: f64 = 720.0;
 /// After so many windows on one side the change is the new normal: 20 minutes of 10 s windows.
 const ACCEPTED_AFTER: f64 = 120.0;
+
+/// What a series borrows from its like before it has a past: mean squares of its deviations over 1, 6 and 18
+/// windows and against the recent past, and a spread (log mean: variance of a sample's logarithm; level:
+/// variance relative to the square of the level).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Prior {
+    pub(crate) scales: [f64; 4],
+    pub(crate) spread: f64,
+}
+
+impl Prior {
+    /// Nobody is like it.
+    pub(crate) const NONE: Self = Self { scales: [1.0; 4], spread: f64::NAN };
+
+    /// What a series could lend.
+    pub(crate) fn of(c: &Columns, row: usize, kind: StatKind) -> Self {
+        let spread = match kind {
+            StatKind::LogMean => c.spread[row],
+            StatKind::Level => c.spread[row] / (c.centre[row] * c.centre[row]).max(f64::MIN_POSITIVE),
+            StatKind::Count | StatKind::Share => f64::NAN,
+        };
+        Self { scales: [c.scale_1[row], c.scale_6[row], c.scale_18[row], c.scale_recent[row]], spread }
+    }
+}
 
 /// What is fixed for each series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +60,26 @@ pub(crate) struct Trait {
     pub(crate) up: f64,
     /// Weight of deviations downwards.
     pub(crate) down: f64,
+    /// Borrowed at birth.
+    pub(crate) prior: Prior,
+}
+
+impl Trait {
+    /// What is usual for its like, as `law` wants it. Whole numbers are taken for counts of things: they vary
+    /// as such, and by one at least, even where they have not moved yet.
+    pub(crate) fn usual(&self, c: &Columns, row: usize) -> f64 {
+        match self.kind {
+            StatKind::LogMean if self.prior.spread.is_finite() => self.prior.spread,
+            StatKind::LogMean => law::LOG_VARIANCE,
+            StatKind::Level => {
+                let square = c.centre[row] * c.centre[row];
+                let borrowed = if self.prior.spread.is_finite() { self.prior.spread.min(1.0) * square } else { 0.0 };
+                let usual = if c.whole[row] > 0.0 { borrowed.max(c.centre[row].abs().max(1.0)) } else { borrowed };
+                usual * LEVEL_WEIGHT / (LEVEL_WEIGHT + c.mass[row])
+            }
+            StatKind::Count | StatKind::Share => 0.0,
+        }
+    }
 }
 
 /// Folds the window at `position` of the ring. Rows of `columns`, `ring` and `traits` agree.
@@ -40,7 +87,7 @@ pub(crate) fn fold(columns: &mut Columns, ring: &Ring, position: usize, traits: 
     let start_ns = ring.slots[position].start_ns;
     for (row, its) in traits.iter().enumerate() {
         if its.born_ns <= start_ns {
-            judge(columns, ring, position, (row, its.kind));
+            judge(columns, ring, position, (row, *its));
         } else {
             columns.present[row] = 0.0;
         }
@@ -53,15 +100,22 @@ fn bounded(z: f64) -> f64 {
 }
 
 /// Stage one for one series.
-fn judge(columns: &mut Columns, ring: &Ring, position: usize, (row, kind): (usize, StatKind)) {
-    let c = columns;
+fn judge(columns: &mut Columns, ring: &Ring, position: usize, (row, its): (usize, Trait)) {
+    let (c, kind) = (columns, its.kind);
+    if c.age[row] == 0.0 {
+        [c.scale_1[row], c.scale_6[row], c.scale_18[row], c.scale_recent[row]] = its.prior.scales;
+    }
     c.age[row] += 1.0;
     let age = c.age[row] as usize;
     let [one, short, long] = [1, SHORT, LONG].map(|count| ring.span(position, count, row, (kind, age)));
     c.present[row] = one.present;
     c.samples[row] = long.stat.n;
     c.missing[row] = 1.0 - short.present / age.min(SHORT) as f64;
-    let known = Reference { centre: c.centre[row], spread: c.spread[row], mass: c.mass[row] };
+    if one.present > 0.0 && one.stat.s1.fract() != 0.0 {
+        c.whole[row] = 0.0;
+    }
+    let usual = its.usual(c, row);
+    let known = Reference { centre: c.centre[row], spread: c.spread[row], mass: c.mass[row], usual };
     let recent = Reference { centre: c.recent_centre[row], mass: c.recent_mass[row], ..known };
     let d = [one, short, long].map(|span| law::deviation(kind, span, known));
     let d_recent = [one, short].map(|span| law::deviation(kind, span, recent));

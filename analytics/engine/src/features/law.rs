@@ -10,8 +10,10 @@ use crate::window::StatKind;
 
 /// Deviations are cut here before they are scaled.
 const CUT: f64 = 50.0;
-/// Within-window variance of a logarithm of duration assumed before it is known, and its weight.
-const LOG_VARIANCE: (f64, f64) = (0.25, 10.0);
+/// Within-window variance of a logarithm of duration assumed before anything is known.
+pub(crate) const LOG_VARIANCE: f64 = 0.25;
+/// Samples that belief weighs.
+const LOG_WEIGHT: f64 = 10.0;
 
 /// What sums are held against.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +24,9 @@ pub(crate) struct Reference {
     pub(crate) spread: f64,
     /// Windows (count, level) or samples (share, log mean) that the centre rests on.
     pub(crate) mass: f64,
+    /// What is usual for its like: variance of one sample's logarithm; variance of the level from one time
+    /// to another, which no number of readings makes smaller.
+    pub(crate) usual: f64,
 }
 
 /// Signed root of the deviance of `count` Poisson events where `expected` > 0 are. Cost: one logarithm.
@@ -49,8 +54,7 @@ pub(crate) fn hit_share(reference: Reference) -> f64 {
 
 /// Variance of one sample's logarithm, drawn to what is usual while little is known.
 pub(crate) fn log_variance(reference: Reference) -> f64 {
-    let (usual, weight) = LOG_VARIANCE;
-    (reference.spread * reference.mass + usual * weight) / (reference.mass + weight)
+    (reference.spread * reference.mass + reference.usual * LOG_WEIGHT) / (reference.mass + LOG_WEIGHT)
 }
 
 /// Variance of a window's mean level, wider while it rests on few windows, and never below rounding.
@@ -78,7 +82,7 @@ pub(crate) fn deviation(kind: StatKind, span: Span, reference: Reference) -> f64
         }
         StatKind::Level => {
             let (mean, shift) = (stat.s1 / stat.n, stat.s1 / stat.n - reference.centre);
-            let variance = level_variance(reference, mean) * (1.0 / present + 1.0 / reference.mass);
+            let variance = level_variance(reference, mean) * (1.0 / present + 1.0 / reference.mass) + reference.usual;
             if shift == 0.0 { 0.0 } else { shift / variance.sqrt() }
         }
     };

@@ -11,7 +11,7 @@ fn sums(history: &[Stat], t: usize, k: usize) -> (Vec<Stat>, Stat) {
     (windows, total)
 }
 
-fn d(kind: StatKind, windows: &[Stat], total: Stat, (c, v, w): (f64, f64, f64)) -> f64 {
+fn d(kind: StatKind, windows: &[Stat], total: Stat, (c, v, w, usual): (f64, f64, f64, f64)) -> f64 {
     let present = windows.iter().filter(|window| kind == StatKind::Count || window.n > 0.0).count() as f64;
     if present == 0.0 || w <= 0.0 {
         return 0.0;
@@ -30,33 +30,56 @@ fn d(kind: StatKind, windows: &[Stat], total: Stat, (c, v, w): (f64, f64, f64)) 
             (hits - total.n * p).signum() * deviance.max(0.0).sqrt() / (1.0 + total.n / w).sqrt()
         }
         StatKind::LogMean => {
-            let variance = (v * w + 2.5) / (w + 10.0) * (1.0 / total.n + 1.0 / w);
+            let variance = (v * w + usual * 10.0) / (w + 10.0) * (1.0 / total.n + 1.0 / w);
             (total.s1 / total.n - c) / variance.sqrt()
         }
         StatKind::Level => {
             let mean = total.s1 / total.n;
             let floor = 1e-10 * c.abs().max(mean.abs());
             let variance = (v * (1.0 + 6.0 / w.max(1.0))).max(floor * floor) * (1.0 / present + 1.0 / w);
+            let variance = variance + usual;
             if mean == c { 0.0 } else { (mean - c) / variance.sqrt() }
         }
     };
     if value.is_nan() { 0.0 } else { value.clamp(-50.0, 50.0) }
 }
 
+/// What is usual for the like of a series that is at `c` and rests on `w` windows.
+fn usual(its: Trait, (c, w): (f64, f64), whole: bool) -> f64 {
+    match (its.kind, its.prior.spread.is_finite()) {
+        (StatKind::LogMean, known) => {
+            if known {
+                its.prior.spread
+            } else {
+                0.25
+            }
+        }
+        (StatKind::Level, known) => {
+            let borrowed = if known { its.prior.spread.min(1.0) * c * c } else { 0.0 };
+            let usual = if whole { borrowed.max(c.abs()).max(1.0) } else { borrowed };
+            usual * 30.0 / (30.0 + w)
+        }
+        _ => 0.0,
+    }
+}
+
 /// Feature rows of every window (no season: that needs days).
 pub(crate) fn rows(its: Trait, history: &[Stat]) -> Vec<Vec<f64>> {
     let kind = its.kind;
     let (mut c, mut v, mut w, mut c2, mut w2) = (0.0, 0.0, 0.0f64, 0.0, 0.0);
-    let mut s = [1.0f64; 4];
+    let mut s = its.prior.scales;
+    let mut whole = true;
     let mut run = 0.0f64;
     let mut us: Vec<f64> = Vec::new();
     let mut out = Vec::new();
     for t in 0..history.len() {
         let now = history[t];
         let present = kind == StatKind::Count || now.n > 0.0;
+        whole &= now.n <= 0.0 || now.s1.fract() == 0.0;
+        let usual = usual(its, (c, w), whole);
         let deviation = |k: usize, c: f64, w: f64| {
             let (windows, total) = sums(history, t, k);
-            d(kind, &windows, total, (c, v, w))
+            d(kind, &windows, total, (c, v, w, usual))
         };
         let raw = [deviation(1, c, w), deviation(6, c, w), deviation(18, c, w), deviation(6, c2, w2)];
         let z: Vec<f64> = raw.iter().zip(s).map(|(d, s): (&f64, f64)| (d / s.max(1.0).sqrt()).clamp(-20.0, 20.0)).collect();

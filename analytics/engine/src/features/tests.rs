@@ -49,8 +49,10 @@ proptest! {
         raw in prop::collection::vec((0u32..9, 0.0f64..1.0, -3.0f64..3.0), 1..220),
         jump in 0usize..220,
         harmless in 0.2f64..1.0,
+        lent in 0.01f64..9.0,
     ) {
-        let traits = KINDS.map(|kind| Trait { kind, born_ns: 0, up: 1.0, down: harmless });
+        let prior = if lent < 3.0 { kernel::Prior::NONE } else { kernel::Prior { scales: [lent; 4], spread: lent / 10.0 } };
+        let traits = KINDS.map(|kind| Trait { kind, born_ns: 0, up: 1.0, down: harmless, prior });
         let histories: Vec<Vec<Stat>> = KINDS
             .iter()
             .map(|&kind| {
@@ -75,7 +77,7 @@ proptest! {
     // Guarantees: features are finite and bounded.
     #[test]
     fn features_are_bounded(raw in prop::collection::vec((any::<f64>(), any::<f64>(), any::<f64>()), 1..40)) {
-        let traits = KINDS.map(|kind| Trait { kind, born_ns: 0, up: 1.0, down: 1.0 });
+        let traits = KINDS.map(|kind| Trait { kind, born_ns: 0, up: 1.0, down: 1.0, prior: kernel::Prior::NONE });
         let history: Vec<Stat> = raw.iter().map(|&(n, s1, s2)| Stat { n, s1, s2 }).collect();
         for rows in streamed(&traits, &vec![history; 4]) {
             prop_assert!(rows.iter().flatten().all(|x| x.is_finite() && f64::from(x.abs()) <= BOUND));

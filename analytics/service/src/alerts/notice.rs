@@ -103,6 +103,7 @@ fn annotations(incident: &Incident) -> BTreeMap<String, String> {
         ("suspects", suspects.join("\n")),
         ("services", incident.services.join(", ")),
         ("opened_at", incident.opened_at.to_string()),
+        ("maturity", incident.maturity.as_str().to_owned()),
     ];
     pairs.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect()
 }

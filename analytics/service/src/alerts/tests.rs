@@ -55,6 +55,7 @@ fn incident(state: State, severity: Severity) -> Effect {
         actions: Vec::new(),
         services: vec!["payment".into()],
         attributes: Vec::new(),
+        maturity: geophone_proto::anomaly::Maturity::Provisional,
         timeline: Vec::new(),
     }))
 }
@@ -123,6 +124,7 @@ async fn fires_gets_worse_and_resolves() {
     assert_eq!(first[0]["startsAt"], "2023-11-14T22:13:20Z");
     assert_eq!(first[0]["endsAt"], NOW.plus(180_000_000_000).to_string());
     assert_eq!(first[0]["generatorURL"], "http://geophone/incidents/i1");
+    assert_eq!((&first[0]["annotations"]["maturity"], first[0]["labels"].get("maturity")), (&Value::from("provisional"), None));
 
     view.apply(&incident(State::Open, Severity::Critical));
     let second = bodies.recv().await.expect("it got worse");

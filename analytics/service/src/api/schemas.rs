@@ -79,6 +79,7 @@ fn incident(more: &[(&str, Value)]) -> Value {
         ("actions", list(text())),
         ("services", list(text())),
         ("attributes", list(object(&[("anomaly_id", text()), ("score", number()), ("attribute", attribute())]))),
+        ("maturity", maturity()),
         ("timeline", list(event)),
     ];
     object(&own.iter().chain(more).cloned().collect::<Vec<_>>())

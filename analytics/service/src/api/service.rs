@@ -7,6 +7,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use geophone_proto::effect::BudgetState;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub async fn status(State(rooms): Ctx) -> Json<Value> {
     let since = window_end.minus(WEEK_NS);
     let everything = crate::view::Page { after: None, limit: usize::MAX - 1 };
     let (last_week, _) = rooms.view.incidents(&everything, |incident| incident.opened_at > since);
+    let [learning, provisional, calibrated] = rooms.view.maturities();
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "incidents_open": incidents_open,
@@ -46,6 +48,8 @@ pub async fn status(State(rooms): Ctx) -> Json<Value> {
         "newest_window_end": (window_end.0 > 0).then_some(window_end),
         "window_ns": window_ns,
         "model": rooms.view.line_up().active,
+        "budget": budget(&rooms.view.budget()),
+        "series_known": {"learning": learning, "provisional": provisional, "calibrated": calibrated},
     });
     for part in [rooms.pulse.status(), rooms.facts.clone()] {
         if let (Value::Object(status), Value::Object(part)) = (&mut status, part) {
@@ -53,6 +57,23 @@ pub async fn status(State(rooms): Ctx) -> Json<Value> {
         }
     }
     Json(status)
+}
+
+/// Promised against real. `opened_per_week` is null while less than a day was seen.
+fn budget(budget: &BudgetState) -> Value {
+    const DAY: f64 = 1.0 / 7.0;
+    let counted = budget.opened - budget.confirmed.min(budget.opened);
+    json!({
+        "promised_per_week": budget.promised_per_week,
+        "promised": budget.promised,
+        "opened": budget.opened,
+        "confirmed": budget.confirmed,
+        "opened_last_week": budget.last_week,
+        "opened_per_week": (budget.weeks >= DAY).then(|| counted as f64 / budget.weeks),
+        "weeks": budget.weeks,
+        "since": (budget.since.0 > 0).then_some(budget.since),
+        "bar": budget.bar,
+    })
 }
 
 /// Services, calls, health.

@@ -36,6 +36,7 @@ fn incident(id: &str, opened: u64, state: State) -> Incident {
         actions: vec!["x1".into()],
         services: vec!["web".into()],
         attributes: Vec::new(),
+        maturity: geophone_proto::anomaly::Maturity::Provisional,
         timeline: vec![TimelineEvent { at: UnixNanos(opened), event: "opened".into(), detail: "d".into() }],
     }
 }
@@ -164,6 +165,25 @@ async fn lists_filter() {
     }
     let key = series().key;
     assert_eq!(house.ids(&format!("/api/v1/anomalies?series={key}")).await.len(), 2);
+}
+
+// Scenario: the brain has seen half a week; twelve incidents opened, two of them beyond doubt.
+// Guarantees: promised stands against real, those left out.
+#[tokio::test]
+async fn promised_stands_against_real() {
+    let house = House::new();
+    let budget = geophone_proto::effect::BudgetState {
+        promised_per_week: 20.0,
+        promised: 10.0,
+        opened: 12,
+        confirmed: 2,
+        weeks: 0.5,
+        ..Default::default()
+    };
+    house.rooms.view.apply(&Effect::Budget(budget));
+    let (_, _, status) = house.ask("GET", "/api/v1/status", "").await;
+    assert_eq!((&status["budget"]["promised_per_week"], &status["budget"]["opened_per_week"]), (&json!(20.0), &json!(20.0)));
+    assert_eq!(status["series_known"], json!({"learning": 1, "provisional": 0, "calibrated": 0}));
 }
 
 #[tokio::test]

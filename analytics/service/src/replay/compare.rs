@@ -137,6 +137,7 @@ mod tests {
             actions: Vec::new(),
             services: Vec::new(),
             attributes: Vec::new(),
+            maturity: geophone_proto::anomaly::Maturity::Provisional,
             timeline: Vec::new(),
         }
     }

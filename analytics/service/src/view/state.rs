@@ -9,7 +9,7 @@ use geophone_proto::{
     Effect, Series, SeriesKey, UnixNanos,
     action::Action,
     anomaly::{Anomaly, Maturity},
-    effect::ScoredWindow,
+    effect::{BudgetState, ScoredWindow},
     incident::Incident,
     model::LineUp,
     series::SeriesPoint,
@@ -62,6 +62,7 @@ pub(crate) struct State {
     pub window_end: UnixNanos,
     pub window_ns: u64,
     pub line_up: Arc<LineUp>,
+    pub budget: BudgetState,
 }
 
 /// The read model. Cheap to share; readers never wait for long, because nothing is computed under the lock
@@ -100,6 +101,7 @@ impl View {
                 self.tell("models", &**line_up);
                 self.write().line_up = Arc::new((**line_up).clone());
             }
+            Effect::Budget(budget) => self.write().budget = *budget,
             Effect::Settled(_) | Effect::Perform(_) | Effect::WantStacks(_) | Effect::WantRollback { .. } | Effect::Count { .. } => {}
         }
     }
@@ -184,6 +186,18 @@ impl View {
     /// Which models score.
     pub fn line_up(&self) -> Arc<LineUp> {
         self.read().line_up.clone()
+    }
+
+    /// Promised and real alerts, as of the newest window.
+    pub fn budget(&self) -> BudgetState {
+        self.read().budget
+    }
+
+    /// Series by how far they are known: learning, provisional, calibrated.
+    pub fn maturities(&self) -> [usize; 3] {
+        let state = self.read();
+        [Maturity::Learning, Maturity::Provisional, Maturity::Calibrated]
+            .map(|maturity| state.series.values().filter(|watched| watched.maturity == maturity).count())
     }
 
     fn see(&self, series: &Series) {

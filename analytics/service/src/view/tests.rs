@@ -26,6 +26,7 @@ pub(crate) fn incident(id: &str, opened: u64, state: State) -> Incident {
         actions: vec![],
         services: vec!["payment".into(), "web".into()],
         attributes: Vec::new(),
+        maturity: geophone_proto::anomaly::Maturity::Provisional,
         timeline: vec![],
     }
 }

@@ -229,6 +229,7 @@ impl Site {
             metrics::gauge!("geophone_anomalies_open").set(anomalies as f64);
             metrics::gauge!("geophone_series").set(series as f64);
             metrics::gauge!("geophone_view_points").set(points as f64);
+            telemetry::set_budget(&view.budget(), view.maturities());
             telemetry::recorder().run_upkeep();
         };
         threads::task(upkeep::tick(self.submitter.clone(), self.pulse.clone(), self.stopped.clone(), gauges))

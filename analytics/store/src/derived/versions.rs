@@ -101,6 +101,7 @@ impl Versions {
             | Effect::Perform(_)
             | Effect::WantStacks(_)
             | Effect::LineUp(_)
+            | Effect::Budget(_)
             | Effect::WantRollback { .. }
             | Effect::Count { .. } => {
                 return Ok(false);

@@ -1,0 +1,147 @@
+//! One scored row, judged: which span of windows decides, how far it deviates, and whether that may open;
+//! and the flag that it makes. Called by the detector; keeps nothing.
+
+use super::{
+    band,
+    calibrate::{self, Voices},
+    detector::{DetectorSnapshot, Entry, LEVEL_MIN, NOBODY, OTHER_MIN},
+    heat,
+    hysteresis::Evidence,
+};
+use crate::{
+    features::{
+        columns::Columns,
+        define::*,
+        kernel::Trait,
+        law::{self, Reference},
+        ring::Span,
+    },
+    flag::{Flag, Phase},
+    window::{Stat, StatKind},
+};
+use geophone_proto::{UnixNanos, effect::ScoredWindow};
+
+/// What calibration hears of one row.
+pub(super) fn voices(raw: f32, row: &[f32]) -> Voices {
+    let largest = [Z_1, Z_6, Z_18].into_iter().map(|feature| row[feature].abs()).fold(0.0, f32::max);
+    let sudden: f32 = [SLOPE, ROBUST_Z, AR_RESIDUAL, RECENT_6].into_iter().map(|feature| row[feature].abs() / 4.0).sum();
+    [f64::from(raw), calibrate::normal_level(f64::from(largest)), f64::from(sudden)]
+}
+
+/// What the deciding span says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judged {
+    pub(super) z: f64,
+    pub(super) over: Span,
+    pub(super) evidence: Evidence,
+}
+
+/// A judged series: its row in the brain and in the columns at hand, its place among the scored rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) row: usize,
+    pub(super) local: usize,
+    pub(super) place: usize,
+    pub(super) judged: Judged,
+}
+
+/// Where a series stands in the ring and in the columns at hand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) position: usize,
+    pub(super) row: usize,
+    pub(super) local: usize,
+}
+
+/// When the CUSUM to this side left zero; `at` = start and length of the present window.
+fn onset(after: &Columns, local: usize, z: f64, at: (u64, u64)) -> UnixNanos {
+    let start = if z >= 0.0 { after.onset_up[local] } else { after.onset_down[local] };
+    let ago = (after.age[local] - start).max(1.0) as u64;
+    UnixNanos(at.0).plus(at.1).minus(ago.saturating_mul(at.1))
+}
+
+impl DetectorSnapshot {
+    /// A judged series as a flag, without contributions and exemplars.
+    pub(super) fn flag(&self, told: Told, (before, after): (&Columns, &Columns), window: &ScoredWindow) -> Flag {
+        let Told { row, local, place, judged } = told;
+        let its = self.traits[row].as_ref().map_or(NOBODY, Entry::traits);
+        let band = band::band(before, local, its, judged.over);
+        Flag {
+            series: u32::try_from(row).unwrap_or(u32::MAX),
+            phase: Phase::Continues,
+            at: window.features.at,
+            onset: onset(after, local, judged.z, (window.features.at.0 - self.window_ns, self.window_ns)),
+            z: judged.z,
+            score: window.score[place],
+            actual: band::measured(its, judged.over, after.shown_offset[local]),
+            expected: band.expected,
+            lower: band.lower,
+            upper: band.upper,
+            n: judged.over.stat.n,
+            maturity: window.maturity[place],
+            raw: f64::from(window.raw[place]),
+            raw_baseline: 0.0,
+            contributions: Vec::new(),
+            attributes: Vec::new(),
+            exemplars: Vec::new(),
+        }
+    }
+
+    /// Which span decides, how far it deviates, and whether that may open.
+    pub(super) fn judge(&self, x: &[f32], place: Place, (before, after): (&Columns, &Columns), its: Trait) -> Judged {
+        let Place { position, row, local } = place;
+        let age = after.age[local] as usize;
+        let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, after.z_6[local]), (LONG, Z_18, after.z_18[local])];
+        let damped = |feature: usize| f64::from(x[feature].abs());
+        // The shortest span that says nearly as much as the strongest: nearest to now, least diluted.
+        let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
+        let best = spans.into_iter().find(|span| damped(span.1) >= 0.75 * most).unwrap_or(spans[2]);
+        let z = best.2;
+        let over = self.ring.span(position, best.0, row, (its.kind, age));
+        let known = Reference {
+            centre: before.centre[local],
+            spread: before.spread[local],
+            mass: before.mass[local],
+            usual: its.usual(before, local),
+        };
+        let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
+        let is_enough = match its.kind {
+            StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
+            StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
+            StatKind::LogMean => over.stat.n >= 4.0,
+            StatKind::Level => over.present >= 1.0,
+        };
+        let recent = (after.recent_6[local] * z.signum()).max(after.recent_1[local] * z.signum());
+        let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
+        let may_harm = self.traits[row].is_some_and(|entry| entry.harms[usize::from(z < 0.0)]);
+        let part = if may_harm { heat::part(its.kind, (over, known), (live, recent), after.age[local]) } else { 0.0 };
+        let evidence = Evidence {
+            level: 0.0,
+            limit: 0.0,
+            is_live: live >= 1.0 && is_enough,
+            is_fresh: recent >= 2.5,
+            is_small: most < least,
+            part,
+            bar: 0.0,
+        };
+        Judged { z, over, evidence }
+    }
+
+    /// The newest windows that hold enough samples to tell whether it still goes on.
+    fn newest(&self, Place { position, row, .. }: Place, its: Trait, (known, age): (Reference, usize)) -> Span {
+        let wanted = match its.kind {
+            StatKind::Share => 10.0,
+            StatKind::LogMean => 2.0,
+            StatKind::Count | StatKind::Level => 1.0,
+        };
+        let mut span = Span { stat: Stat::default(), present: 0.0 };
+        for count in 1..=SHORT {
+            span = self.ring.span(position, count, row, (its.kind, age));
+            let seen = if its.kind == StatKind::Count { span.present * known.centre } else { span.stat.n };
+            if seen >= wanted {
+                break;
+            }
+        }
+        span
+    }
+}
