@@ -33,7 +33,7 @@ pub enum ActionState {
 }
 
 /// What an effector can do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Operation {
     /// Run a program: argument list, no shell.
@@ -70,6 +70,17 @@ pub enum Operation {
         #[serde(with = "millis")]
         delay: Duration,
         /// For how long they are asked.
+        #[serde(with = "millis")]
+        lasting: Duration,
+    },
+    /// Ask senders to sample more, or less: the suspect service's remote samplers learn it when they ask next.
+    Sample {
+        /// Whose traces; the first suspect's if empty.
+        #[serde(default)]
+        service: String,
+        /// Which part of them is kept, 0 to 1.
+        ratio: f64,
+        /// For how long.
         #[serde(with = "millis")]
         lasting: Duration,
     },

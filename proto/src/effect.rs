@@ -11,13 +11,14 @@ use crate::{
     time::UnixNanos,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One thing to store, show or do. Replaying the same records gives the same effects: receivers
 /// treat anomalies, incidents, actions and windows as the newest version of that id.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// A series was seen for the first time.
-    SeriesSeen(Series),
+    SeriesSeen(Arc<Series>),
     /// A window was scored, or (same `at`, only some series) scored again after late rows.
     Window(Box<ScoredWindow>),
     /// No window that ends at or before this will change any more.

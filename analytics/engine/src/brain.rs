@@ -27,6 +27,7 @@ use geophone_proto::{
     stacks::StackRequest,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Raised whenever the snapshot's layout changes.
 const LAYOUT: u32 = 5;
@@ -40,12 +41,14 @@ pub struct Brain {
     pub(crate) detector: Detector,
     pub(crate) mind: Mind,
     pub(crate) seats: Seats,
+    /// Length of the last snapshot: room for the next.
+    snapshot_bytes: usize,
 }
 
 /// What the brain itself keeps, all of it plain data.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Mind {
-    pub(crate) names: Vec<Series>,
+    pub(crate) names: Vec<Arc<Series>>,
     tails: Tails,
     pub(crate) correlator: Correlator,
     decider: Decider,
@@ -57,13 +60,14 @@ pub(crate) struct Mind {
     windows: u64,
 }
 
+/// One layout for both ways: borrowed to write, so that nothing is there twice, owned to read.
 #[derive(Serialize, Deserialize)]
-struct Snapshot {
+struct Snapshot<O, D, M> {
     layout: u32,
     settings: String,
-    observer: Observer,
-    detector: DetectorSnapshot,
-    mind: Mind,
+    observer: O,
+    detector: D,
+    mind: M,
 }
 
 /// Settings that shape the state; others may change over a restart.
@@ -88,7 +92,7 @@ impl Brain {
         let detector = Detector::new(&settings, model);
         let mut mind = Mind { line_up, ..Mind::default() };
         mind.correlator.ledger = Ledger::new(settings.alerts_per_week);
-        Self { settings, observer, detector, mind, seats: Seats::default() }
+        Self { settings, observer, detector, mind, seats: Seats::default(), snapshot_bytes: 0 }
     }
 
     /// A brain that knows nothing but which models scored before its log begins.
@@ -114,24 +118,23 @@ impl Brain {
         if was != now {
             return Err(EngineError::Settings { was, now });
         }
-        let snapshot: Snapshot = postcard::from_bytes(bytes)?;
+        let snapshot: Snapshot<Observer, DetectorSnapshot, Mind> = postcard::from_bytes(bytes)?;
         let detector = Detector::restore(&settings, snapshot.detector, model);
         let mut observer = snapshot.observer;
         observer.set_budgets(&settings);
         let seats = Seats::open();
-        Ok(Self { settings, observer, detector, mind: snapshot.mind, seats })
+        Ok(Self { settings, observer, detector, mind: snapshot.mind, seats, snapshot_bytes: bytes.len() })
     }
 
     /// Everything but settings and model, as bytes.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let snapshot = Snapshot {
-            layout: LAYOUT,
-            settings: shape(&self.settings),
-            observer: self.observer.clone(),
-            detector: self.detector.snapshot(),
-            mind: self.mind.clone(),
-        };
-        postcard::to_stdvec(&snapshot).expect("plain data of known length always encodes into memory")
+    pub fn snapshot(&mut self) -> Vec<u8> {
+        let settings = shape(&self.settings);
+        let (observer, detector, mind) = (&self.observer, self.detector.snapshot(), &self.mind);
+        let snapshot = Snapshot { layout: LAYOUT, settings, observer, detector, mind };
+        let room = Vec::with_capacity(self.snapshot_bytes + self.snapshot_bytes / 16);
+        let bytes = postcard::to_extend(&snapshot, room).expect("plain data of known length always encodes into memory");
+        self.snapshot_bytes = bytes.len();
+        bytes
     }
 
     /// Who scores.
@@ -188,6 +191,7 @@ impl Brain {
     /// Everything that new rows or time have completed.
     fn advance(&mut self, effects: &mut Vec<Effect>) {
         for (index, series, kind) in self.observer.new_series() {
+            let series = Arc::new(series);
             self.detector.series(index, &series, kind);
             self.mind.learn(index, &series);
             effects.push(Effect::SeriesSeen(series));
@@ -284,7 +288,7 @@ impl Brain {
 }
 
 impl Mind {
-    fn learn(&mut self, index: SeriesIndex, series: &Series) {
+    fn learn(&mut self, index: SeriesIndex, series: &Arc<Series>) {
         let slot = index as usize;
         if self.names.len() <= slot {
             self.names.resize(slot + 1, series.clone());

@@ -273,8 +273,8 @@ fn windows_are_seen_once_through_seal_and_replay() {
     let (cart, pay) = (series("cart"), series("pay"));
     let at = |n: u64| NOON + n * 10 * SECOND;
     let effects = [
-        Effect::SeriesSeen(cart.clone()),
-        Effect::SeriesSeen(pay.clone()),
+        Effect::SeriesSeen(cart.clone().into()),
+        Effect::SeriesSeen(pay.clone().into()),
         window(at(1), &[&cart, &pay], 0.1),
         window(at(1), &[&pay], 0.9),
         window(at(2), &[&cart, &pay], f32::NAN),
@@ -315,7 +315,9 @@ fn every_row_has_one_speaker_and_its_shadows() {
         Part { model: model("shadow"), role: Role::Shadow, rows: vec![0, 1], raw: vec![7.0, 8.0], score: vec![0.25, 0.75] },
     ];
     let (_log, store) = house.open();
-    for effect in [Effect::SeriesSeen(cart), Effect::SeriesSeen(pay), Effect::Window(scored), Effect::Settled(UnixNanos(NOON))] {
+    for effect in
+        [Effect::SeriesSeen(cart.into()), Effect::SeriesSeen(pay.into()), Effect::Window(scored), Effect::Settled(UnixNanos(NOON))]
+    {
         store.observe(&effect);
     }
     let wanted = json!([

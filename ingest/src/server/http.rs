@@ -6,11 +6,12 @@ use super::{
     reception::{Envelope, Reception},
     refusal::{Code, Refusal, UNAUTHENTICATED},
     reply::Reply,
+    sampling,
     status::{self, Remarks},
     tally::Guest,
     tasks,
 };
-use crate::access::{Access, Place};
+use crate::access::{Access, Place, Right};
 use bytes::Bytes;
 use geophone_proto::{Signal, Transport};
 use http::{
@@ -32,6 +33,9 @@ impl Reception {
         B::Error: std::fmt::Display,
     {
         let (head, mut body) = request.into_parts();
+        if head.uri.path() == sampling::PATH && head.method == Method::GET {
+            return self.strategy(&head);
+        }
         let is_json = content_type(&head.headers) == Some(JSON);
         let place = Place { signal: signal_of(head.uri.path()), transport: Transport::Http };
         let (guest, welcome) = self.welcome(place, &head.headers);
@@ -55,6 +59,20 @@ impl Reception {
                 refused(is_json, &refusal)
             }
         }
+    }
+
+    /// How much a sender should sample. Not an export: the ledger of requests knows nothing of it.
+    fn strategy(&self, head: &http::request::Parts) -> Response<Reply> {
+        metrics::counter!("geophone_sampling_requests_total").increment(1);
+        if let Err(denied) = self.access.identify(&head.headers, Right::Send) {
+            return refused(true, &Refusal::denied(denied));
+        }
+        let Some(service) = sampling::service_of(head.uri.query().unwrap_or_default()) else {
+            let message = "say which service asks: /sampling?service=NAME";
+            return refused(true, &Refusal::new(Code::InvalidArgument, StatusCode::BAD_REQUEST, "no_service", message));
+        };
+        let strategy = self.sampling.strategy(&service, self.clock.now());
+        response(StatusCode::OK, true, strategy.to_string().into())
     }
 
     async fn http_export<B>(&self, guest: &Guest, head: &http::request::Parts, body: &mut B) -> Result<(Signal, Remarks), Refusal>

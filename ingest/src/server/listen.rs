@@ -10,6 +10,7 @@ use super::{
     receipt::Arrival,
     reception::{Patience, Reception},
     reply::Reply,
+    sampling::Sampling,
     tasks,
     throttle::Throttle,
 };
@@ -103,6 +104,8 @@ pub struct Listening {
     pub http: Option<SocketAddr>,
     /// Asks senders to slow down.
     pub throttle: Throttle,
+    /// Asks senders to sample more or less.
+    pub sampling: Sampling,
     /// Told by the roof how fast the log takes requests.
     pub pressure: Pressure,
     tasks: Vec<JoinHandle<()>>,
@@ -136,7 +139,7 @@ pub(crate) async fn serve_with(
     (clock, sink): (Arc<dyn Clock>, mpsc::Sender<Arrival>),
     stop: watch::Receiver<bool>,
 ) -> Result<Listening, IngestError> {
-    let (throttle, pressure) = (Throttle::default(), Pressure::default());
+    let (throttle, sampling, pressure) = (Throttle::default(), Sampling::default(), Pressure::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let reception = Arc::new(Reception {
         request_bytes_max: config.request_bytes_max.min(config.budget_bytes),
@@ -145,13 +148,14 @@ pub(crate) async fn serve_with(
         access: config.access,
         pressure: pressure.clone(),
         throttle: throttle.clone(),
+        sampling: sampling.clone(),
         clock,
         sink,
         orphans: Orphans::default(),
         turns: Arc::new(Semaphore::new(cores)),
     });
     let places = Places::new(config.connections_max);
-    let mut listening = Listening { grpc: None, http: None, throttle, pressure, tasks: Vec::new() };
+    let mut listening = Listening { grpc: None, http: None, throttle, sampling, pressure, tasks: Vec::new() };
     let doors = [(config.grpc, config.grpc_tls, Transport::Grpc), (config.http, config.http_tls, Transport::Http)];
     for (address, files, transport) in doors {
         let Some(address) = address else { continue };

@@ -10,14 +10,14 @@ use geophone_proto::{
     record::Export,
     time::SECOND_NS,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Where all installations begin.
 pub const START: UnixNanos = UnixNanos(1_767_261_600 * SECOND_NS);
 
 /// A series from its first row on.
 pub struct Known {
-    pub series: Series,
+    pub series: Arc<Series>,
     /// How many came before it.
     pub index: usize,
     /// Start of the first window with a row, end of the first with a score, and how far it was known then.

@@ -14,7 +14,11 @@ use geophone_proto::{
     time::SECOND_NS,
 };
 use geophone_tests::place;
-use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+};
 
 /// The sample data.
 pub fn folder() -> PathBuf {
@@ -33,7 +37,7 @@ pub struct Row {
 /// What came out.
 pub struct Folded {
     pub digest: Digest,
-    pub series: BTreeMap<SeriesKey, Series>,
+    pub series: BTreeMap<SeriesKey, Arc<Series>>,
     pub rows: BTreeMap<(UnixNanos, SeriesKey), Row>,
     pub incidents: Vec<Incident>,
 }

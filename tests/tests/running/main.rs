@@ -1,5 +1,7 @@
 //! What an operator does to a running server: new settings, and what follows from them.
 
+mod sampler;
+
 use geophone_tests::{
     feed::Feed,
     load,
@@ -35,6 +37,33 @@ fn action(server: &Server, policy: &str, states: &[&str]) -> Option<Value> {
     states.iter().any(|state| action["state"] == *state).then_some(action)
 }
 
+/// A server without policies that has an open incident, and the shop that goes on to send.
+fn in_trouble(folder: &Path) -> (Server, Feed) {
+    let config = folder.join("geophone.yaml");
+    write(&config, "actions: {mode: auto}\n");
+    let path = config.to_str().expect("temporary folders have plain names");
+    let server = Server::start(&folder.join("data"), &["--config", path, "--durability", "os"]);
+    let mut feed = Feed::to(&server);
+    feed.into_fault(120);
+    eventually("an incident opens", || {
+        feed.keep_up();
+        server.get("/api/v1/incidents")["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
+    });
+    (server, feed)
+}
+
+/// The operator adds a policy; returns the first suspect's service once its action is done.
+fn acted(server: &Server, feed: &mut Feed, config: &Path, (name, deed): (&str, &str)) -> String {
+    write(config, &format!("actions: {{mode: auto, policies: [{{name: {name}, do: {deed}, verify_within: 2m}}]}}\n"));
+    hang_up(server);
+    let done = eventually("the action is done", || {
+        feed.keep_up();
+        action(server, name, &["verifying", "mended", "escalated", "undoing", "undone"])
+    });
+    let incident = server.get(&format!("/api/v1/incidents/{}", done["incident_id"].as_str().expect("an id")));
+    incident["suspects"][0]["service"].as_str().expect("an incident that is acted on has a suspect").to_owned()
+}
+
 /// Scenario: a server without policies has an open incident; the operator writes broken settings, then a
 /// policy that slows the suspect's senders, each with SIGHUP.
 /// Guarantees: broken settings change nothing and are counted; the policy is taken over without a restart and
@@ -44,32 +73,15 @@ fn action(server: &Server, policy: &str, states: &[&str]) -> Option<Value> {
 fn a_policy_is_taken_over_and_slows_the_suspect() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("geophone.yaml");
-    write(&config, "actions: {mode: auto}\n");
-    let path = config.to_str().expect("temporary folders have plain names");
-    let server = Server::start(&folder.path().join("data"), &["--config", path, "--durability", "os"]);
-    let mut feed = Feed::to(&server);
-    feed.into_fault(120);
-    eventually("an incident opens", || {
-        feed.keep_up();
-        server.get("/api/v1/incidents")["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
-    });
+    let (server, mut feed) = in_trouble(folder.path());
 
     write(&config, "actions: {mode: at once}\n");
     hang_up(&server);
     eventually("broken settings are counted", || server.text("/metrics").contains("geophone_reloads_refused_total").then_some(()));
 
-    let policy = "{name: calm, do: {throttle: {delay: 3s, lasting: 10m}}, verify_within: 2m}";
-    write(&config, &format!("actions: {{mode: auto, policies: [{policy}]}}\n"));
-    hang_up(&server);
-    let done = eventually("the action is done", || {
-        feed.keep_up();
-        action(&server, "calm", &["verifying", "mended", "escalated", "undoing", "undone"])
-    });
-    let suspect =
-        server.get(&format!("/api/v1/incidents/{}", done["incident_id"].as_str().expect("an id")))["suspects"][0]["service"].clone();
-    let suspect = suspect.as_str().expect("an incident that is acted on has a suspect");
+    let suspect = acted(&server, &mut feed, &config, ("calm", "{throttle: {delay: 3s, lasting: 10m}}"));
 
-    let (status, retry_after) = export(&server, suspect, 2);
+    let (status, retry_after) = export(&server, &suspect, 2);
     assert_eq!(status, 503, "the suspect's sender is asked to wait");
     let delay: u64 = retry_after.and_then(|delay| delay.parse().ok()).expect("it is told for how long");
     assert!((1..=3).contains(&delay), "{delay} s");

@@ -6,7 +6,7 @@ use geophone_proto::{
     action::{Action, ActionRequest},
     series::{Series, SeriesKey},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Windows are short, so that a few minutes hold many of them.
 pub fn settings() -> Settings {
@@ -30,7 +30,7 @@ pub type Bits = Vec<u64>;
 /// See the head of this file.
 #[derive(Default)]
 pub struct Seen {
-    pub series: BTreeMap<SeriesKey, Series>,
+    pub series: BTreeMap<SeriesKey, Arc<Series>>,
     pub windows: BTreeMap<(UnixNanos, SeriesKey), Bits>,
     pub settled: UnixNanos,
     pub anomalies: BTreeMap<String, String>,

@@ -53,7 +53,7 @@ impl<'a> Scene<'a> {
         let scene = *self;
         let series: &'a [SeriesIndex] = &scene.scales.map.service(service).series;
         series.iter().filter_map(move |index| {
-            Some((scene.scales.map.place(*index)?, scene.names.get(*index as usize)?, scene.scales.pulses.of(*index)))
+            Some((scene.scales.map.place(*index)?, &**scene.names.get(*index as usize)?, scene.scales.pulses.of(*index)))
         })
     }
 

@@ -15,7 +15,7 @@ use geophone_proto::{
     incident::{Incident, Severity, TimelineEvent},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Members that weigh at least this keep an incident open and date it.
 pub const CORE: f64 = 0.15;
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// One window later: opens, re-ranks, closes.
-    pub fn step(&mut self, book: &Book, scales: Scales<'_>, names: &[Series]) {
+    pub fn step(&mut self, book: &Book, scales: Scales<'_>, names: &[Arc<Series>]) {
         let members: Vec<&Live> = book.of_cluster(self.id).collect();
         let weighed: Vec<(&Live, f64)> = members.iter().map(|live| (*live, scales.weigh(live))).collect();
         let core = || weighed.iter().filter(|(_, weight)| *weight >= CORE);

@@ -18,7 +18,7 @@ use geophone_proto::{
     stacks::StackAnswer,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// One scored window, as the correlator sees it.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ pub struct Sight<'a> {
     /// Whether late rows changed a window that was closed before.
     pub amended: bool,
     /// Names of all series, by index.
-    pub names: &'a [Series],
+    pub names: &'a [Arc<Series>],
 }
 
 /// What a window led to.

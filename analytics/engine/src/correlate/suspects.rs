@@ -16,7 +16,10 @@ use super::{
 };
 use geophone_proto::{Series, UnixNanos, incident::Suspect};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What the ranking looks at.
 #[derive(Clone, Copy)]
@@ -24,7 +27,7 @@ pub struct Scene<'a> {
     /// Services, edges, soft evidence.
     pub scales: Scales<'a>,
     /// Names of all series, by index.
-    pub names: &'a [Series],
+    pub names: &'a [Arc<Series>],
     /// Onset of the trouble.
     pub since: UnixNanos,
 }

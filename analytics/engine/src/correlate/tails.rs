@@ -11,7 +11,7 @@ use crate::{
 };
 use geophone_proto::{Series, SeriesKind, effect::ScoredWindow};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Windows until a band is shown.
 const LEARNING: f64 = 6.0;
@@ -63,10 +63,10 @@ pub struct Tails(BTreeMap<SeriesIndex, Tail>);
 impl Tails {
     /// Writes durations in place of shares into a window and its flags; learns unless it was amended.
     /// `rows` names the series of each row.
-    pub fn dress(&mut self, rows: &[SeriesIndex], names: &[Series], window: &mut ScoredWindow, flags: Option<&mut [Flag]>) {
+    pub fn dress(&mut self, rows: &[SeriesIndex], names: &[Arc<Series>], window: &mut ScoredWindow, flags: Option<&mut [Flag]>) {
         let learns = flags.is_some();
         for (row, series) in rows.iter().enumerate() {
-            let is_tail = |series: &Series| matches!(series.kind, SeriesKind::DurationP95 | SeriesKind::DurationP99);
+            let is_tail = |series: &Arc<Series>| matches!(series.kind, SeriesKind::DurationP95 | SeriesKind::DurationP99);
             if !names.get(*series as usize).is_some_and(is_tail) {
                 continue;
             }

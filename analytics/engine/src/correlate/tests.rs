@@ -14,7 +14,7 @@ use geophone_proto::{
     ids::{SpanId, TraceId},
     incident::{Incident, Severity},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 const WINDOW_NS: u64 = 10_000_000_000;
 const START_NS: u64 = 1_700_000_000_000_000_000;
@@ -23,7 +23,7 @@ const START_NS: u64 = 1_700_000_000_000_000_000;
 #[derive(Default)]
 struct Stage {
     correlator: Correlator,
-    names: Vec<Series>,
+    names: Vec<Arc<Series>>,
     normal: Vec<f64>,
     band: Vec<f64>,
     run: Vec<(u32, u32, bool)>,
@@ -38,7 +38,7 @@ impl Stage {
         let series = Series::new(Tenant::default(), service, name, kind, labels);
         let index = self.names.len() as SeriesIndex;
         self.correlator.map_mut().learn_series(index, &series);
-        self.names.push(series);
+        self.names.push(Arc::new(series));
         self.normal.push(normal);
         let floor = if matches!(kind, SeriesKind::ErrorRatio | SeriesKind::EdgeErrorRatio) { 0.02 } else { 0.0 };
         self.band.push((normal.abs() * 0.2).max(floor));

@@ -162,8 +162,9 @@ impl Detector {
     }
 
     /// All state but the models.
-    pub fn snapshot(&self) -> DetectorSnapshot {
-        DetectorSnapshot { companions: self.company.snapshot(), ..self.state.clone() }
+    pub fn snapshot(&mut self) -> &DetectorSnapshot {
+        self.state.companions = self.company.snapshot();
+        &self.state
     }
 
     /// Who scores.

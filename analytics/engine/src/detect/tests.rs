@@ -171,7 +171,7 @@ fn flags_explain_themselves_and_snapshots_resume() {
     for t in 0..280 {
         let window = closed(&mut operations, t);
         if t == 203 {
-            let bytes = postcard::to_allocvec(&first.snapshot()).expect("plain data");
+            let bytes = postcard::to_allocvec(first.snapshot()).expect("plain data");
             let snapshot = postcard::from_bytes(&bytes).expect("what was written");
             second = Some(Detector::restore(&Settings::default(), snapshot, Box::new(LargestDeviation::default())));
         }

@@ -1,8 +1,9 @@
 //! Runs a program, calls a URL, or asks senders to slow down. Once, within a timeout.
 
 use crate::outgoing::Outgoing;
-use geophone_ingest::Throttle;
+use geophone_ingest::{Sampling, Throttle};
 use geophone_proto::{
+    UnixNanos,
     action::{ActionRequest, Operation, Outcome},
     seam::{Clock, Effector},
 };
@@ -12,7 +13,8 @@ use tokio::{io::AsyncReadExt, process::Command, runtime::Handle};
 /// Output kept of each stream; the rest is read and dropped, so that the program is not stopped by a full pipe.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
 
-/// The real effector. Blocking, as the seam asks: call it on a thread that may wait.
+/// The real effector, cheap to clone. Blocking, as the seam asks: call it on a thread that may wait.
+#[derive(Clone)]
 pub struct LocalEffector {
     /// Where waiting is done.
     pub runtime: Handle,
@@ -20,8 +22,10 @@ pub struct LocalEffector {
     pub outgoing: Outgoing,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
-    /// The receivers' ear.
-    pub throttle: Option<Throttle>,
+    /// Asks senders to slow down.
+    pub throttle: Throttle,
+    /// Asks senders to sample more or less.
+    pub sampling: Sampling,
 }
 
 impl Effector for LocalEffector {
@@ -43,14 +47,26 @@ impl LocalEffector {
                 if (200..300).contains(&reply.status) { Ok(said) } else { Err(format!("`{url}` answered {}: {said}", reply.status)) }
             }
             Operation::Throttle { service, delay, lasting } => {
-                let throttle = self.throttle.as_ref().ok_or("there are no receivers here that could ask senders to slow down")?;
-                let service = if service.is_empty() { &request.service } else { service };
-                let lasting_ns = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
-                throttle.slow(service, *delay, self.clock.now().plus(lasting_ns));
+                let service = named(service, request);
+                self.throttle.slow(service, *delay, self.until(*lasting));
                 Ok(format!("senders of `{service}` are asked to wait {delay:?} for {lasting:?}"))
+            }
+            Operation::Sample { service, ratio, lasting } => {
+                let service = named(service, request);
+                self.sampling.keep(service, *ratio, self.until(*lasting));
+                Ok(format!("senders of `{service}` that ask are told to keep {ratio} of their traces for {lasting:?}"))
             }
         }
     }
+
+    fn until(&self, lasting: Duration) -> UnixNanos {
+        self.clock.now().plus(u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The service that an operation names, or else the first suspect.
+fn named<'a>(service: &'a str, request: &'a ActionRequest) -> &'a str {
+    if service.is_empty() { &request.service } else { service }
 }
 
 /// Runs a program with an argument list: no shell, an empty environment but for a plain `PATH`, no input.

@@ -2,12 +2,16 @@
 
 use super::{Errand, LocalEffector, Past, run};
 use crate::{outgoing::Outgoing, wiring::Submitter};
+use geophone_ingest::{Sampling, Throttle};
 use geophone_proto::{
     RecordBody, Seq, UnixNanos,
     action::{ActionRequest, Operation, Outcome},
     seam::{Clock, Effector},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 struct Stopped;
@@ -24,8 +28,13 @@ fn request(operation: Operation) -> ActionRequest {
 
 fn exec(command: &[&str], timeout: Duration) -> Outcome {
     let runtime = Runtime::new().expect("a runtime");
-    let mut effector =
-        LocalEffector { runtime: runtime.handle().clone(), outgoing: Outgoing::default(), clock: Arc::new(Stopped), throttle: None };
+    let mut effector = LocalEffector {
+        runtime: runtime.handle().clone(),
+        outgoing: Outgoing::default(),
+        clock: Arc::new(Stopped),
+        throttle: Throttle::default(),
+        sampling: Sampling::default(),
+    };
     effector.perform(&request(Operation::Exec { command: command.iter().map(|word| (*word).into()).collect(), timeout }))
 }
 
@@ -58,7 +67,7 @@ impl Effector for Forbidden {
 }
 
 /// Runs requests against a log that takes everything; returns the outcomes logged.
-fn logged(effector: impl Effector + 'static, past: Past, requests: Vec<ActionRequest>) -> Vec<Outcome> {
+fn logged<E: Effector>(effectors: Vec<E>, past: Past, requests: Vec<ActionRequest>) -> Vec<Outcome> {
     let (submitter, mut submissions) = Submitter::new(10);
     let (sender, receiver) = mpsc::channel(10);
     let log = std::thread::spawn(move || {
@@ -74,7 +83,7 @@ fn logged(effector: impl Effector + 'static, past: Past, requests: Vec<ActionReq
     let errands = requests.into_iter().map(|request| Errand { request, caused_at: UnixNanos(0) });
     errands.for_each(|errand| sender.blocking_send(errand).expect("there is room"));
     drop(sender);
-    run(receiver, effector, &submitter, past, &Stopped);
+    run(receiver, effectors, &submitter, past, &Stopped);
     drop(submitter);
     log.join().expect("the log does not panic")
 }
@@ -90,7 +99,7 @@ fn nothing_is_done_twice_over_a_crash() {
     past.see(&outcome("a2", None));
     let throttle = Operation::Throttle { service: String::new(), delay: Duration::ZERO, lasting: Duration::ZERO };
     let again = request(throttle);
-    let outcomes = logged(Forbidden, past, vec![again.clone(), ActionRequest { action_id: "a2".into(), ..again }]);
+    let outcomes = logged(vec![Forbidden], past, vec![again.clone(), ActionRequest { action_id: "a2".into(), ..again }]);
     assert_eq!(outcomes.len(), 1);
     assert_eq!((outcomes[0].action_id.as_str(), outcomes[0].succeeded), ("a2", Some(false)));
 }
@@ -111,6 +120,30 @@ fn the_beginning_is_logged_first() {
         body: String::new(),
         timeout: Duration::ZERO,
     };
-    let outcomes = logged(Fine, Past::default(), vec![request(http)]);
+    let outcomes = logged(vec![Fine], Past::default(), vec![request(http)]);
     assert_eq!(outcomes.iter().map(|outcome| outcome.succeeded).collect::<Vec<_>>(), [None, Some(true)]);
+}
+
+/// Scenario: one action cannot end before another, decided later, has begun.
+/// Guarantees: the later one is begun meanwhile, and both end well.
+#[test]
+fn a_slow_action_does_not_hold_up_another() {
+    struct Patient(Arc<(Mutex<usize>, Condvar)>);
+    impl Effector for Patient {
+        fn perform(&mut self, request: &ActionRequest) -> Outcome {
+            let (begun, change) = &*self.0;
+            let mut count = begun.lock().expect("nobody panics");
+            *count += 1;
+            change.notify_all();
+            let (count, late) = change.wait_timeout_while(count, Duration::from_secs(10), |count| *count < 2).expect("nobody panics");
+            let succeeded = Some(*count == 2 && !late.timed_out());
+            Outcome { action_id: request.action_id.clone(), is_undo: false, succeeded, output: String::new() }
+        }
+    }
+    let begun = Arc::new((Mutex::new(0), Condvar::new()));
+    let sample = request(Operation::Sample { service: String::new(), ratio: 1.0, lasting: Duration::ZERO });
+    let requests = vec![sample.clone(), ActionRequest { action_id: "a2".into(), ..sample }];
+    let outcomes = logged(vec![Patient(begun.clone()), Patient(begun)], Past::default(), requests);
+    let ended: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.succeeded).collect();
+    assert_eq!((outcomes.len(), ended), (4, vec![true, true]));
 }

@@ -107,7 +107,7 @@ struct House {
 impl House {
     fn new() -> Self {
         let view = View::new(Limits { incidents: 100, anomalies: 100, actions: 100, series: 100, points: 1_000, points_per_series: 100 });
-        view.apply(&Effect::SeriesSeen(series()));
+        view.apply(&Effect::SeriesSeen(series().into()));
         view.apply(&Effect::Incident(Box::new(incident("i1", 1_000, State::Open))));
         view.apply(&Effect::Incident(Box::new(incident("i2", 2_000, State::Closed))));
         view.apply(&Effect::Anomaly(Box::new(anomaly("a1", 0.9))));

@@ -500,6 +500,9 @@ fn complaints_about(policy: &Policy) -> Vec<String> {
             Some(Operation::Http { url, .. }) if !is_http(url) => {
                 complaints.push(format!("`{role}.http.url`: `{url}` is not an http or https URL"));
             }
+            Some(Operation::Sample { ratio, .. }) if !(0.0..=1.0).contains(ratio) => {
+                complaints.push(format!("`{role}.sample.ratio` is {ratio}: must be 0 to 1"));
+            }
             _ => {}
         }
     }

@@ -27,6 +27,8 @@ actions:\n\
 \x20     max_per_hour: 3\n\
 \x20   - name: slow-the-senders\n\
 \x20     do: {throttle: {delay: 500ms, lasting: 5m}}   # answers to the first suspect's exports carry a retry delay\n\
+\x20   - name: keep-every-trace\n\
+\x20     do: {sample: {ratio: 1.0, lasting: 15m}}      # remote samplers of the first suspect are told so at /sampling?service=NAME\n\
 ```\n\n\
 ## `access`: tokens and tenants\n\n\
 `geophone token` makes a token and prints the lines for it; the file holds its salted hash only.\n\n\
@@ -164,7 +166,9 @@ fn policy_schema() -> Value {
             "url": {"type": "string"}, "method": {"type": "string"}, "body": {"type": "string"}, "timeout": {"type": "string"},
             "headers": {"type": "object", "additionalProperties": {"type": "string"}}}},
         "throttle": {"type": "object", "additionalProperties": false, "required": ["delay", "lasting"], "properties": {
-            "service": {"type": "string"}, "delay": {"type": "string"}, "lasting": {"type": "string"}}}}});
+            "service": {"type": "string"}, "delay": {"type": "string"}, "lasting": {"type": "string"}}},
+        "sample": {"type": "object", "additionalProperties": false, "required": ["ratio", "lasting"], "properties": {
+            "service": {"type": "string"}, "ratio": {"type": "number", "minimum": 0, "maximum": 1}, "lasting": {"type": "string"}}}}});
     json!({"type": "object", "additionalProperties": false, "required": ["name", "do"], "properties": {
         "name": {"type": "string"},
         "when": {"type": "object", "additionalProperties": false, "properties": {

@@ -200,13 +200,13 @@ impl View {
             .map(|maturity| state.series.values().filter(|watched| watched.maturity == maturity).count())
     }
 
-    fn see(&self, series: &Series) {
+    fn see(&self, series: &Arc<Series>) {
         let mut state = self.write();
         if state.series.len() >= self.limits.series && !state.series.contains_key(&series.key) {
             metrics::counter!("geophone_view_series_refused_total").increment(1);
             return;
         }
-        let watched = || Watched { series: Arc::new(series.clone()), maturity: Maturity::Learning, ring: Ring::default() };
+        let watched = || Watched { series: series.clone(), maturity: Maturity::Learning, ring: Ring::default() };
         state.series.entry(series.key).or_insert_with(watched);
     }
 

@@ -92,7 +92,7 @@ fn what_is_over_is_forgotten_first() {
 fn numbers_that_json_lacks_are_missing_and_late_windows_amend() {
     let view = View::new(limits());
     let watched = series("cart", SeriesKind::RequestRate, None);
-    view.apply(&Effect::SeriesSeen(watched.clone()));
+    view.apply(&Effect::SeriesSeen(watched.clone().into()));
     for at in [10, 30, 20] {
         view.apply(&window(at, &[&watched], at as f64));
     }
@@ -108,7 +108,7 @@ fn rings_and_series_are_bounded() {
     let view = View::new(limits());
     let many: Vec<Series> = (0..9).map(|n| series(&format!("s{n}"), SeriesKind::RequestRate, None)).collect();
     for one in &many {
-        view.apply(&Effect::SeriesSeen(one.clone()));
+        view.apply(&Effect::SeriesSeen(one.clone().into()));
     }
     let all: Vec<&Series> = many.iter().collect();
     for at in 0..100 {
@@ -122,8 +122,8 @@ fn rings_and_series_are_bounded() {
 fn the_map_shows_who_calls_whom_and_who_is_ill() {
     let view = View::new(limits());
     let (rate, edge) = (series("payment", SeriesKind::RequestRate, None), series("payment", SeriesKind::EdgeRate, Some("web")));
-    view.apply(&Effect::SeriesSeen(rate.clone()));
-    view.apply(&Effect::SeriesSeen(edge.clone()));
+    view.apply(&Effect::SeriesSeen(rate.clone().into()));
+    view.apply(&Effect::SeriesSeen(edge.clone().into()));
     view.apply(&window(10, &[&rate, &edge], 2.5));
     view.apply(&Effect::Incident(Box::new(incident("a", 1, State::Open))));
     let map = view.topology();

@@ -10,6 +10,9 @@ use crate::{
 use std::{path::PathBuf, thread::JoinHandle};
 use tokio::sync::{mpsc, watch};
 
+/// Actions done at once: of different incidents, since each incident has one at a time.
+const AT_ONCE: usize = 8;
+
 /// The couriers at work; started anew when their settings change.
 pub struct Couriers {
     parts: Parts,
@@ -50,7 +53,7 @@ impl Couriers {
     }
 }
 
-/// Does what the brain decided, one request after the other.
+/// Does what the brain decided.
 pub fn start_actor(
     effector: LocalEffector,
     past: Past,
@@ -58,5 +61,5 @@ pub fn start_actor(
     submitter: &Submitter,
 ) -> Result<JoinHandle<()>, ServiceError> {
     let (submitter, clock) = (submitter.clone(), effector.clock.clone());
-    threads::plain("actor", move || act::run(to_do, effector, &submitter, past, &*clock))
+    threads::plain("actor", move || act::run(to_do, vec![effector; AT_ONCE], &submitter, past, &*clock))
 }

@@ -22,6 +22,11 @@ pub fn decoder() -> DecodeExport {
     Arc::new(geophone_ingest::decode_export)
 }
 
+/// Whether the log ends with the process.
+pub fn is_in_memory(config: &Config) -> bool {
+    &*config.log.durability == "none"
+}
+
 /// Opens log and tables, mends what a crash left torn.
 pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, ServiceError> {
     let store_error = |error: geophone_store::StoreError| ServiceError::room(error.class(), error);
@@ -30,7 +35,7 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
         "os" => Durability::Os,
         _ => Durability::Fsync,
     };
-    let in_memory = durability == Durability::None;
+    let in_memory = is_in_memory(config);
     let share = usize::try_from(config.memory_limit / if in_memory { 4 } else { 16 }).unwrap_or(usize::MAX);
     let options = LogOptions {
         durability,
@@ -48,22 +53,24 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
         ..StoreOptions::new(decoder(), feature_schema())
     };
     let store = Store::open(&config.data_dir, options, log.clone()).map_err(store_error)?;
-    let memory = memory_of(&store, &log, in_memory);
+    let memory = recall(&store, &log, in_memory.then_some(Seq(0)));
     tracing::info!("log: {} records up to {}; the brain goes on at {}", found.records, found.head.0, memory.next.0);
     Ok(Recovered { log, store, memory })
 }
 
-/// A snapshot that lies beyond the log is of another log.
-fn memory_of(store: &Store, log: &Log, in_memory: bool) -> Memory {
+/// What the brain knew when its memory was last written. A snapshot that lies beyond the log is of another log; so is
+/// every one that a log in memory did not see written (`wanted`).
+pub fn recall(store: &Store, log: &Log, wanted: Option<Seq>) -> Memory {
+    let ours = |next: Seq| wanted.map_or_else(|| next <= log.head().next(), |wanted| next == wanted);
     match store.snapshot_read() {
-        Some((seq, bytes)) if !in_memory && seq <= log.head() => Memory { next: seq.next(), bytes: bytes.into() },
+        Some((seq, bytes)) if ours(seq.next()) => Memory { next: seq.next(), bytes: Arc::new(bytes) },
         Some(_) | None => Memory { next: log.oldest(), bytes: Arc::default() },
     }
 }
 
 /// Shows what was kept before the brain says anything.
 pub fn show_kept(store: &Store, view: &View) {
-    let series = store.series().into_iter().map(|series| Effect::SeriesSeen((*series).clone()));
+    let series = store.series().into_iter().map(Effect::SeriesSeen);
     let anomalies = store.anomalies().into_iter().map(|anomaly| Effect::Anomaly(Box::new((*anomaly).clone())));
     let incidents = store.incidents().into_iter().map(|incident| Effect::Incident(Box::new((*incident).clone())));
     let actions = store.actions().into_iter().map(|action| Effect::Action(Box::new((*action).clone())));

@@ -88,7 +88,7 @@ impl Service {
 
         let (listening, api, addresses) = site.open_doors(sink).await?;
         let committer = site.commit(arrivals, submissions, listening.pressure.clone(), is_last)?;
-        let (actions, actor) = site.act(listening.throttle.clone(), &memory)?;
+        let (actions, actor) = site.act((listening.throttle.clone(), listening.sampling.clone()), &memory)?;
         let mut stacks = site.look_up_stacks()?;
         let (mind, work) = site.think(start, memory)?;
         let [dispatcher, keeper] = site.dispatch(work, actions, stacks.requests.take())?;

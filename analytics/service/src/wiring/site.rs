@@ -24,7 +24,7 @@ use crate::{
     view::View,
 };
 use geophone_engine::Settings;
-use geophone_ingest::{Access, Arrival, Listening, Pressure, Throttle, Tls};
+use geophone_ingest::{Access, Arrival, Listening, Pressure, Sampling, Throttle, Tls};
 use geophone_proto::{RecordBody, model::ModelRef, model::ModelStep, seam::Clock, stacks::StackRequest};
 use geophone_store::{Log, Store};
 use std::{
@@ -142,7 +142,9 @@ impl Site {
         let (work, to_dispatch) = sync_channel(WORK);
         let (reloads, new_settings) = sync_channel(4);
         let stop = Arc::new(AtomicBool::new(false));
+        let (store, log, in_memory) = (self.store.clone(), self.log.clone(), recovery::is_in_memory(&self.config));
         let thinker = Thinker {
+            recall: Arc::new(move |saved| recovery::recall(&store, &log, in_memory.then_some(saved))),
             caught_up_at: self.log.head().next(),
             log: self.log.clone(),
             settings: self.config.settings(),
@@ -182,7 +184,7 @@ impl Site {
     }
 
     /// Does what the brain decided, never twice: what the log tells of the past is read first.
-    pub fn act(&self, throttle: Throttle, memory: &Memory) -> Result<Errands<act::Errand>, ServiceError> {
+    pub fn act(&self, (throttle, sampling): (Throttle, Sampling), memory: &Memory) -> Result<Errands<act::Errand>, ServiceError> {
         let (actions, to_do) = mpsc::channel(ERRANDS);
         let mut past = Past::default();
         recovery::outcomes(&self.log, memory.next, &mut |outcome| past.see(outcome));
@@ -190,7 +192,8 @@ impl Site {
             runtime: tokio::runtime::Handle::current(),
             outgoing: self.outgoing.clone(),
             clock: self.clock.clone(),
-            throttle: Some(throttle),
+            throttle,
+            sampling,
         };
         Ok((actions, outward::start_actor(effector, past, to_do, &self.submitter)?))
     }

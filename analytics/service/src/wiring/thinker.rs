@@ -17,7 +17,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc::SyncSender,
     },
@@ -53,8 +53,11 @@ pub struct Memory {
     /// Position of the next record.
     pub next: Seq,
     /// `Brain::snapshot`; empty = knows nothing.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Arc<Vec<u8>>,
 }
+
+/// Reads back what was kept; the newest should end before this position.
+pub type Recall = Arc<dyn Fn(Seq) -> Memory + Send + Sync>;
 
 /// What the thread needs.
 pub struct Thinker {
@@ -72,6 +75,8 @@ pub struct Thinker {
     pub reloads: std::sync::mpsc::Receiver<Settings>,
     /// How far we are.
     pub pulse: Arc<Pulse>,
+    /// Whatever was kept last.
+    pub recall: Recall,
     /// For the time of snapshots.
     pub clock: Arc<dyn Clock>,
     /// Turned when no more records will come.
@@ -86,7 +91,10 @@ pub struct Thinker {
 struct Stand {
     brain: Brain,
     reader: LogReader,
-    memory: Memory,
+    /// Position after the last record in the newest memory.
+    saved: Seq,
+    /// That memory, while it is on its way to the disk; as large as the brain, it is not held longer.
+    on_its_way: Weak<Vec<u8>>,
     saved_at: u64,
     /// How long the last snapshot took.
     took_ns: u64,
@@ -142,11 +150,14 @@ impl Thinker {
         let brain = self.remember(&memory)?;
         self.hand_on(self.clock.now(), vec![Effect::LineUp(Box::new(brain.line_up()))])?;
         let reader = self.log.reader(memory.next);
+        let saved = memory.next;
+        drop(memory);
         let saved_at = self.clock.now().0;
         let mut stand = Stand {
             brain,
             reader,
-            memory,
+            saved,
+            on_its_way: Weak::new(),
             saved_at,
             took_ns: 0,
             panicked: BTreeSet::new(),
@@ -226,9 +237,13 @@ impl Thinker {
             stand.skipped.insert(seq);
             self.keep_aside(seq, record);
         }
-        tracing::error!("the brain panicked at record {}; it is rebuilt from record {}", seq.0, stand.memory.next.0);
-        stand.brain = self.remember(&stand.memory)?;
-        stand.reader = self.log.reader(stand.memory.next);
+        let memory = match stand.on_its_way.upgrade() {
+            Some(bytes) => Memory { next: stand.saved, bytes },
+            None => (self.recall)(stand.saved),
+        };
+        tracing::error!("the brain panicked at record {}; it is rebuilt from record {}", seq.0, memory.next.0);
+        stand.brain = self.remember(&memory)?;
+        stand.reader = self.log.reader(memory.next);
         Ok(())
     }
 
@@ -263,15 +278,16 @@ impl Thinker {
     fn save(&self, stand: &mut Stand) -> Result<(), ServiceError> {
         stand.saved_at = self.clock.now().0;
         let next = stand.reader.position();
-        if next == stand.memory.next {
+        if next == stand.saved {
             return Ok(());
         }
-        stand.memory = Memory { next, bytes: stand.brain.snapshot().into() };
+        let memory = Memory { next, bytes: Arc::new(stand.brain.snapshot()) };
+        (stand.saved, stand.on_its_way) = (next, Arc::downgrade(&memory.bytes));
         stand.took_ns = self.clock.now().0.saturating_sub(stand.saved_at);
         metrics::gauge!("geophone_brain_snapshot_seconds").set(Duration::from_nanos(stand.took_ns).as_secs_f64());
         stand.panicked.clear();
-        metrics::gauge!("geophone_brain_snapshot_bytes").set(stand.memory.bytes.len() as f64);
+        metrics::gauge!("geophone_brain_snapshot_bytes").set(memory.bytes.len() as f64);
         // Through the same channel as effects: saved only after everything before it was stored.
-        self.work.send(Work::Save(stand.memory.clone())).map_err(|_| ServiceError::Stopped("dispatcher"))
+        self.work.send(Work::Save(memory)).map_err(|_| ServiceError::Stopped("dispatcher"))
     }
 }

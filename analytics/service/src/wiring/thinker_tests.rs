@@ -85,6 +85,7 @@ fn think(log: &Arc<Log>, take: TakeModel) -> Thought {
         work,
         reloads: new_settings,
         pulse: pulse.clone(),
+        recall: Arc::new(|_| Memory { next: Seq(1), bytes: Arc::default() }),
         clock: Arc::new(SystemClock),
         stop: Arc::new(AtomicBool::new(true)),
         caught_up_at: log.head().next(),

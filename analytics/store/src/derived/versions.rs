@@ -73,10 +73,10 @@ impl Versions {
     pub(crate) fn observe(&mut self, effect: &Effect, now: UnixNanos) -> Result<bool, StoreError> {
         let entry = match effect {
             Effect::SeriesSeen(series) => {
-                if self.series.get(&series.key).is_some_and(|known| **known == *series) {
+                if self.series.get(&series.key).is_some_and(|known| known == series) {
                     return Ok(true);
                 }
-                Entry::Series(Arc::new(series.clone()))
+                Entry::Series(series.clone())
             }
             Effect::Anomaly(anomaly) => {
                 if self.anomalies.get(&anomaly.id).is_some_and(|(known, _)| **known == **anomaly) {

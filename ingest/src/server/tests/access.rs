@@ -7,8 +7,10 @@ use crate::{
     Config, Receipt,
     access::{Access, AccessRules, Limits, Right, SecretHash, TenantRule, TokenRule},
 };
-use geophone_proto::Tenant;
-use http::StatusCode;
+use bytes::Bytes;
+use geophone_proto::{Tenant, UnixNanos};
+use http::{Request, StatusCode};
+use http_body_util::Full;
 use prost::Message;
 use std::sync::atomic::Ordering;
 
@@ -123,4 +125,25 @@ async fn a_tenant_whose_requests_pile_up_leaves_half_of_the_memory_to_others() {
 
 async fn owned(address: std::net::SocketAddr, token: (&'static str, &'static str), body: bytes::Bytes) -> Answer {
     call(address, TRACES, &[token], body).await
+}
+
+#[tokio::test]
+async fn a_sampler_is_answered_as_jaeger_does_and_needs_the_right_to_send() {
+    let site = guarded(Limits::default()).await;
+    site.listening.sampling.keep("cart", 0.25, UnixNanos(60 * SECOND));
+    let ask = |query: &str, token: Option<(&'static str, &'static str)>| {
+        let mut request = Request::get(format!("http://{}/sampling{query}", site.http()));
+        if let Some((name, value)) = token {
+            request = request.header(name, value);
+        }
+        http1(site.http(), request.body(Full::<Bytes>::default()).expect("sound"))
+    };
+    assert_eq!(ask("?service=cart", None).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(ask("", Some(QUIET)).await.status(), StatusCode::BAD_REQUEST);
+    for (service, rate) in [("cart", "0.25"), ("payment", "1.0")] {
+        let query = format!("?service={service}");
+        let answer = ask(&query, Some(QUIET)).await;
+        let expected = format!(r#"{{"strategyType":"PROBABILISTIC","probabilisticSampling":{{"samplingRate":{rate}}}}}"#);
+        assert_eq!((answer.status(), answer.into_body()), (StatusCode::OK, expected.into()));
+    }
 }
