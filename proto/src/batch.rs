@@ -56,6 +56,17 @@ impl Batch {
         }
     }
 
+    /// Memory that the columns hold, about.
+    pub fn memory_bytes(&self) -> usize {
+        let rows = match &self.columns {
+            Columns::Traces(rows) => rows.memory_bytes(),
+            Columns::Metrics(rows) => rows.memory_bytes(),
+            Columns::Logs(rows) => rows.memory_bytes(),
+            Columns::Profiles(rows) => rows.memory_bytes(),
+        };
+        rows + self.resources.memory_bytes() + self.scopes.memory_bytes()
+    }
+
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

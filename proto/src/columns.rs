@@ -12,11 +12,34 @@ pub fn list_of_f64() -> DataType {
     DataType::List(Arc::new(Field::new_list_field(DataType::Float64, false)))
 }
 
+/// What a table's columns must be, beside their types: as many rows each, none of them null.
+fn checked(field: &Field, column: &dyn Array, rows: usize) -> Result<(), ArrowError> {
+    if column.len() == rows && column.null_count() == 0 && column.data_type() == field.data_type() {
+        return Ok(());
+    }
+    let (name, wanted, found, len) = (field.name(), field.data_type(), column.data_type(), column.len());
+    Err(ArrowError::InvalidArgumentError(format!("column `{name}` has {len} rows of {found}, not {rows} of {wanted} without nulls")))
+}
+
 macro_rules! columns {
-    ($(#[$doc:meta])* $table:ident { $($(#[$column_doc:meta])* $column:ident : $array:ident = $data_type:expr),+ $(,)? }) => {
+    ($(#[$doc:meta])* $table:ident($inner:ident) { $($(#[$column_doc:meta])* $column:ident : $array:ident = $data_type:expr),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct $table(RecordBatch);
+        #[derive(Clone, Debug)]
+        pub struct $table(Arc<$inner>);
+
+        #[derive(Debug)]
+        struct $inner {
+            rows: usize,
+            memory_bytes: usize,
+            $($column: $array),+
+        }
+
+        /// Tables are equal if their rows are, wherever these lie.
+        impl PartialEq for $table {
+            fn eq(&self, other: &Self) -> bool {
+                $(self.0.$column == other.0.$column)&&+
+            }
+        }
 
         impl $table {
             /// The schema that every batch of this table has, in this order, without nulls.
@@ -29,7 +52,29 @@ macro_rules! columns {
 
             /// Wraps columns given in schema order; refuses any other schema or unequal lengths.
             pub fn try_new(columns: Vec<Arc<dyn Array>>) -> Result<Self, ArrowError> {
-                RecordBatch::try_new(Self::schema(), columns).map(Self)
+                let memory_bytes = columns.iter().map(|column| column.get_array_memory_size()).sum();
+                let batch = RecordBatch::try_new(Self::schema(), columns)?;
+                let mut columns = batch.columns().iter();
+                let mut next = || columns.next().expect("the schema was checked");
+                Ok(Self(Arc::new($inner {
+                    rows: batch.num_rows(),
+                    memory_bytes,
+                    $($column: next().as_any().downcast_ref::<$array>().expect("the schema was checked").clone()),+
+                })))
+            }
+
+            /// Wraps columns given in schema order, which hold so many bytes together: they may share their memory.
+            pub fn from_columns(memory_bytes: usize, ($($column,)+): ($($array,)+)) -> Result<Self, ArrowError> {
+                let schema = Self::schema();
+                let mut fields = schema.fields().iter();
+                let mut rows = None;
+                $(
+                    if let Some(field) = fields.next() {
+                        checked(field, &$column, *rows.get_or_insert($column.len()))?;
+                    }
+                )+
+                let memory_bytes = memory_bytes + size_of::<$inner>();
+                Ok(Self(Arc::new($inner { rows: rows.unwrap_or(0), memory_bytes, $($column),+ })))
             }
 
             /// Wraps a record batch of exactly this schema.
@@ -39,40 +84,44 @@ macro_rules! columns {
 
             /// A table without rows.
             pub fn empty() -> Self {
-                Self(RecordBatch::new_empty(Self::schema()))
+                Self::from_batch(RecordBatch::new_empty(Self::schema())).expect("it has the schema")
             }
 
             /// The columns as Arrow sees them.
-            pub fn record_batch(&self) -> &RecordBatch {
-                &self.0
+            pub fn record_batch(&self) -> RecordBatch {
+                let columns: Vec<Arc<dyn Array>> = vec![$(Arc::new(self.0.$column.clone())),+];
+                RecordBatch::try_new(Self::schema(), columns).expect("the columns were checked when the table was made")
+            }
+
+            /// Memory that the columns hold, about.
+            pub fn memory_bytes(&self) -> usize {
+                self.0.memory_bytes
             }
 
             /// Number of rows.
             pub fn len(&self) -> usize {
-                self.0.num_rows()
+                self.0.rows
             }
 
             /// Whether there is no row.
             pub fn is_empty(&self) -> bool {
-                self.len() == 0
+                self.0.rows == 0
             }
 
-            columns!(@get 0usize; $($(#[$column_doc])* $column : $array),+);
+            $(
+                $(#[$column_doc])*
+                #[inline]
+                pub fn $column(&self) -> &$array {
+                    &self.0.$column
+                }
+            )+
         }
     };
-    (@get $index:expr; $(#[$doc:meta])* $column:ident : $array:ident $(, $($rest:tt)*)?) => {
-        $(#[$doc])*
-        pub fn $column(&self) -> &$array {
-            self.0.column($index).as_any().downcast_ref().expect("the schema was checked when the table was made")
-        }
-        columns!(@get $index + 1usize; $($($rest)*)?);
-    };
-    (@get $index:expr;) => {};
 }
 
 columns! {
     /// One row per `Resource` message of a request; rows of other tables point here.
-    Resources {
+    Resources(ResourceColumns) {
         /// `service.name`, or `unknown_service`.
         service: StringArray = DataType::Utf8,
         /// `service.namespace`, or empty.
@@ -90,7 +139,7 @@ columns! {
 
 columns! {
     /// One row per `InstrumentationScope` message of a request.
-    Scopes {
+    Scopes(ScopeColumns) {
         /// Scope name.
         name: StringArray = DataType::Utf8,
         /// Scope version.
@@ -100,7 +149,7 @@ columns! {
 
 columns! {
     /// One row per accepted span.
-    Spans {
+    Spans(SpanColumns) {
         /// Row of `Resources`.
         resource: UInt32Array = DataType::UInt32,
         /// Row of `Scopes`.
@@ -136,7 +185,7 @@ columns! {
 
 columns! {
     /// One row per accepted metric data point.
-    Points {
+    Points(PointColumns) {
         /// Row of `Resources`.
         resource: UInt32Array = DataType::UInt32,
         /// Row of `Scopes`.
@@ -176,7 +225,7 @@ columns! {
 
 columns! {
     /// One row per accepted log record.
-    Logs {
+    Logs(LogColumns) {
         /// Row of `Resources`.
         resource: UInt32Array = DataType::UInt32,
         /// Row of `Scopes`.
@@ -200,7 +249,7 @@ columns! {
 
 columns! {
     /// One row per accepted sample of a profile.
-    Samples {
+    Samples(SampleColumns) {
         /// Row of `Resources`.
         resource: UInt32Array = DataType::UInt32,
         /// Row of `Scopes`.

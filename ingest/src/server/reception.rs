@@ -19,7 +19,7 @@ use crate::{
     walk::{WalkError, Walked, walk_within},
 };
 use bytes::Bytes;
-use geophone_proto::{Columns, Signal, UnixNanos, record::Export, seam::Clock};
+use geophone_proto::{Signal, UnixNanos, record::Export, seam::Clock};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -127,20 +127,10 @@ impl Job {
             (WalkError::TooLarge(_), _) => Refusal::too_large(self.bytes_max),
             (other, _) => Refusal::malformed(other.to_string()),
         })?;
-        let held = wire.len().saturating_add(columns_bytes(&walked));
+        let held = wire.len().saturating_add(walked.batch.memory_bytes());
         self.permit.grow_to(held).map_err(|over| over_budget(over, &self.pressure))?;
         Ok((wire, walked, self.permit))
     }
-}
-
-fn columns_bytes(walked: &Walked) -> usize {
-    let rows = match &walked.batch.columns {
-        Columns::Traces(rows) => rows.record_batch(),
-        Columns::Metrics(rows) => rows.record_batch(),
-        Columns::Logs(rows) => rows.record_batch(),
-        Columns::Profiles(rows) => rows.record_batch(),
-    };
-    rows.get_array_memory_size()
 }
 
 /// The answer to a request that does not fit: when it probably will, or that it never will.

@@ -86,8 +86,9 @@ pub(crate) struct Pair<'a> {
     pub(crate) text: Option<&'a [u8]>,
 }
 
-/// Checks a `KeyValue` below a level with `left` more levels, and reads key and text.
-#[inline]
+/// Checks a `KeyValue` below a level with `left` more levels, and reads key and text. Always inlined, as is what it calls in
+/// the usual case, for the reason that `Reader::next` is.
+#[inline(always)]
 pub(crate) fn pair<'a>(bytes: &'a [u8], left: u32, flaw: &mut Flaw) -> Result<Pair<'a>, WalkError> {
     if left >= 2
         && let Some(pair) = usual_pair(bytes)
@@ -99,7 +100,7 @@ pub(crate) fn pair<'a>(bytes: &'a [u8], left: u32, flaw: &mut Flaw) -> Result<Pa
 
 /// The usual forms: a short ASCII key and a short ASCII text, a whole number or a flag; the key first, as SDKs write
 /// it, or last, as the Collector does. A shortcut only: what it takes, the long way takes as well and reads the same.
-#[inline]
+#[inline(always)]
 fn usual_pair(bytes: &[u8]) -> Option<Pair<'_>> {
     let (key, value) = if bytes.first() == Some(&0x0a) {
         let (key, rest) = short(bytes, 0x0a)?;
@@ -122,7 +123,7 @@ fn usual_pair(bytes: &[u8]) -> Option<Pair<'_>> {
 }
 
 /// Exactly one number of at most nine bytes.
-#[inline]
+#[inline(always)]
 fn is_varint(bytes: &[u8]) -> bool {
     match bytes {
         [last] => *last < 0x80,
@@ -132,7 +133,7 @@ fn is_varint(bytes: &[u8]) -> bool {
 }
 
 /// A length-delimited field with this key and less than 128 bytes, and what follows it.
-#[inline]
+#[inline(always)]
 fn short(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
     match bytes {
         [first, len, rest @ ..] if *first == key && *len < 0x80 => rest.split_at_checked(usize::from(*len)),
@@ -140,6 +141,8 @@ fn short(bytes: &[u8], key: u8) -> Option<(&[u8], &[u8])> {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn any_pair<'a>(bytes: &'a [u8], left: u32, flaw: &mut Flaw) -> Result<Pair<'a>, WalkError> {
     let mut pair = Pair::default();
     let Some(below) = left.checked_sub(1) else {

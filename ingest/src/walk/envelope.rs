@@ -10,11 +10,11 @@ use super::{
     fill::Cells,
     refused::{Refused, Rejected},
     schema,
+    slab::{Slab, room},
     wire::{DEPTH_MAX, Reader},
 };
-use arrow_array::UInt64Array;
 use geophone_proto::columns::{Resources, Scopes};
-use std::sync::Arc;
+use std::cell::Cell;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Levels that may lie below a resource message, a scope message and a row.
@@ -45,14 +45,48 @@ pub(crate) type Grant<'g> = &'g mut dyn FnMut(usize) -> bool;
 /// Columns are granted so much at once beyond what is needed, and a quarter of that.
 const GRANT_AHEAD_BYTES: usize = 4 << 10;
 
-/// Where the walk stands: current resource and scope, what was refused, what may still be added.
-pub(crate) struct Place<'g> {
+thread_local! {
+    /// What an earlier request of this thread grew, empty.
+    static SPARE: Cell<Option<Box<Grown>>> = const { Cell::new(None) };
+}
+
+/// More than this is not kept for the next request of the thread.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+
+/// What grows while resources and scopes are read.
+struct Grown {
     resources: ResourceCells,
     scopes: [Cells; 2],
-    resource: Option<u32>,
-    scope: Option<u32>,
     origin: Origin,
     scope_texts: [Vec<u8>; 2],
+}
+
+impl Grown {
+    fn empty() -> Self {
+        let resources = ResourceCells { texts: std::array::from_fn(|_| Cells::new()), attributes: Cells::new(), hashes: Vec::new() };
+        Self { resources, scopes: std::array::from_fn(|_| Cells::new()), origin: Origin::default(), scope_texts: Default::default() }
+    }
+
+    /// Leaves itself to the next request of this thread.
+    fn keep(mut self: Box<Self>) {
+        let ResourceCells { texts, attributes, hashes } = &mut self.resources;
+        let mut held = 0;
+        texts.iter_mut().chain([attributes]).chain(&mut self.scopes).for_each(|cells| {
+            held += cells.held();
+            cells.clear();
+        });
+        hashes.clear();
+        if held <= KEPT_BYTES_MAX {
+            SPARE.set(Some(self));
+        }
+    }
+}
+
+/// Where the walk stands: current resource and scope, what was refused, what may still be added.
+pub(crate) struct Place<'g> {
+    grown: Box<Grown>,
+    resource: Option<u32>,
+    scope: Option<u32>,
     /// A flaw of resource or scope: all rows below have it.
     pub(crate) inherited: Flaw,
     pub(crate) refused: Refused,
@@ -80,17 +114,22 @@ struct Origin {
     hash: u64,
 }
 
+impl Origin {
+    fn clear(&mut self) {
+        let Self { service, namespace, version, instance, hash } = self;
+        [service, namespace, version].into_iter().for_each(Vec::clear);
+        instance.iter_mut().for_each(Vec::clear);
+        *hash = 0;
+    }
+}
+
 impl<'g> Place<'g> {
     /// At the beginning of a request; without a `grant` the allowance alone bounds the columns.
     pub(crate) fn new(wire_bytes: usize, grant: Option<Grant<'g>>) -> Self {
-        let texts = || std::array::from_fn(|_| Cells::new());
         Self {
-            resources: ResourceCells { texts: texts(), attributes: Cells::new(), hashes: Vec::new() },
-            scopes: std::array::from_fn(|_| Cells::new()),
+            grown: SPARE.take().unwrap_or_else(|| Box::new(Grown::empty())),
             resource: None,
             scope: None,
-            origin: Origin::default(),
-            scope_texts: Default::default(),
             inherited: Flaw::default(),
             refused: Refused::default(),
             allowance: wire_bytes.saturating_mul(EXPANSION).saturating_add(EXPANSION_FREE_BYTES).min(EXPANSION_BYTES_MAX),
@@ -134,10 +173,11 @@ impl<'g> Place<'g> {
 
     /// The rows of the current resource and scope, which exist from the first accepted row on.
     pub(crate) fn rows(&mut self) -> (u32, u32) {
-        let resource = *self.resource.get_or_insert_with(|| self.resources.push(&self.origin));
+        let Grown { resources, scopes, origin, scope_texts } = &mut *self.grown;
+        let resource = *self.resource.get_or_insert_with(|| resources.push(origin));
         let scope = *self.scope.get_or_insert_with(|| {
-            let row = self.scopes[0].len();
-            self.scopes.iter_mut().zip(&self.scope_texts).for_each(|(cells, text)| cells.push(text));
+            let row = scopes[0].len();
+            scopes.iter_mut().zip(scope_texts).for_each(|(cells, text)| cells.push(text));
             row
         });
         (resource, scope)
@@ -161,20 +201,20 @@ impl<'g> Place<'g> {
         let plain;
         let mut bytes = bytes;
         if self.strings.is_empty() {
-            self.resources.attributes.item(framed);
+            self.grown.resources.attributes.item(framed);
         } else {
             plain = plain_pair(bytes, &self.strings)?;
-            self.resources.attributes.message(&plain);
+            self.grown.resources.attributes.message(&plain);
             bytes = &plain;
         }
         let pair = check::pair(bytes, left, &mut self.inherited)?;
         let slot = match pair.key {
-            b"service.name" => Some(&mut self.origin.service),
-            b"service.namespace" => Some(&mut self.origin.namespace),
-            b"service.version" => Some(&mut self.origin.version),
-            b"service.instance.id" => Some(&mut self.origin.instance[0]),
-            b"k8s.pod.name" => Some(&mut self.origin.instance[1]),
-            b"host.name" => Some(&mut self.origin.instance[2]),
+            b"service.name" => Some(&mut self.grown.origin.service),
+            b"service.namespace" => Some(&mut self.grown.origin.namespace),
+            b"service.version" => Some(&mut self.grown.origin.version),
+            b"service.instance.id" => Some(&mut self.grown.origin.instance[0]),
+            b"k8s.pod.name" => Some(&mut self.grown.origin.instance[1]),
+            b"host.name" => Some(&mut self.grown.origin.instance[2]),
             _ => None,
         };
         if let Some(slot) = slot {
@@ -182,7 +222,7 @@ impl<'g> Place<'g> {
             slot.extend_from_slice(pair.text.unwrap_or_default());
         }
         // A sum does not depend on the order of the attributes.
-        self.origin.hash = self.origin.hash.wrapping_add(xxh3_64_with_seed(bytes, SEED));
+        self.grown.origin.hash = self.grown.origin.hash.wrapping_add(xxh3_64_with_seed(bytes, SEED));
         Ok(())
     }
 
@@ -193,7 +233,7 @@ impl<'g> Place<'g> {
         while let Some((number, value)) = reader.next()? {
             let Some(known) = schema::SCOPE.by_number(number) else { continue };
             check::field(known, value, left, &mut self.inherited)?;
-            if let Some(text) = usize::try_from(number).ok().and_then(|at| self.scope_texts.get_mut(at - 1)) {
+            if let Some(text) = usize::try_from(number).ok().and_then(|at| self.grown.scope_texts.get_mut(at - 1)) {
                 text.clear();
                 text.extend_from_slice(value.bytes()?);
             }
@@ -203,17 +243,27 @@ impl<'g> Place<'g> {
 
     /// The tables that rows point into, and the refused rows.
     pub(crate) fn finish(self) -> Result<(Resources, Scopes, Vec<Rejected>), WalkError> {
-        let [service, namespace, version, instance] = self.resources.texts;
-        let resources = Resources::try_new(vec![
-            service.into_text()?,
-            namespace.into_text()?,
-            version.into_text()?,
-            instance.into_text()?,
-            Arc::new(UInt64Array::from(self.resources.hashes)),
-            self.resources.attributes.into_binary()?,
-        ])?;
-        let [name, version] = self.scopes;
-        let scopes = Scopes::try_new(vec![name.into_text()?, version.into_text()?])?;
+        let Grown { resources: ResourceCells { texts, attributes, hashes }, scopes, .. } = &*self.grown;
+        let cells = texts.iter().chain([attributes]).chain(scopes);
+        let mut slab = Slab::new(room(hashes) + cells.map(Cells::room).sum::<usize>());
+        let hashes = slab.put(hashes);
+        let [service, namespace, version, instance] = texts.each_ref().map(|it| slab.cells(it));
+        let attributes = slab.cells(attributes);
+        let [scope, scope_version] = scopes.each_ref().map(|it| slab.cells(it));
+        let laid = slab.finish();
+        let resources = Resources::from_columns(
+            laid.bytes(),
+            (
+                laid.texts(service)?,
+                laid.texts(namespace)?,
+                laid.texts(version)?,
+                laid.texts(instance)?,
+                laid.numbers(hashes),
+                laid.bytes_of(attributes)?,
+            ),
+        )?;
+        let scopes = Scopes::from_columns(0, (laid.texts(scope)?, laid.texts(scope_version)?))?;
+        self.grown.keep();
         Ok((resources, scopes, self.refused.0))
     }
 }
@@ -251,7 +301,7 @@ impl<R: Rows> Envelope<'_, '_, R> {
 
     fn resource(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
         self.place.resource = None;
-        self.place.origin = Origin::default();
+        self.place.grown.origin.clear();
         self.place.inherited = Flaw::default();
         let mut reader = Reader::new(bytes, RESOURCE_LEFT);
         while let Some((number, value)) = reader.next()? {
@@ -270,14 +320,14 @@ impl<R: Rows> Envelope<'_, '_, R> {
             }
         }
         if self.place.resource.is_none() {
-            self.place.resources.attributes.cancel();
+            self.place.grown.resources.attributes.cancel();
         }
         Ok(())
     }
 
     fn scope(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
         self.place.scope = None;
-        self.place.scope_texts.iter_mut().for_each(Vec::clear);
+        self.place.grown.scope_texts.iter_mut().for_each(Vec::clear);
         let mut reader = Reader::new(bytes, SCOPE_LEFT);
         while let Some((number, value)) = reader.next()? {
             match number {

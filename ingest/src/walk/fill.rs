@@ -2,7 +2,7 @@
 //!
 //! Invariant: a cell is open until `seal`; `cancel` takes back what a refused row left behind.
 
-use super::wire::put_varint;
+use super::{slab::room, wire::put_varint};
 use arrow_array::{Array, BinaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray, types::Float64Type};
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, Field};
@@ -20,11 +20,38 @@ impl Cells {
         Self { bytes: Vec::new(), ends: vec![0] }
     }
 
+    /// Makes room for so many more rows of so many bytes, if the guess is right.
+    pub(crate) fn reserve(&mut self, rows: usize, bytes: usize) {
+        self.ends.reserve(rows);
+        self.bytes.reserve(bytes);
+    }
+
     /// Cells for so many rows of so many bytes, if the guess is right.
     pub(crate) fn with_capacity(rows: usize, bytes: usize) -> Self {
         let mut ends = Vec::with_capacity(rows + 1);
         ends.push(0);
         Self { bytes: Vec::with_capacity(bytes), ends }
+    }
+
+    /// Where cells end, behind a zero.
+    pub(crate) fn ends(&self) -> &[i32] {
+        &self.ends
+    }
+
+    /// Room that the column takes in a slab.
+    pub(crate) fn room(&self) -> usize {
+        room(&self.ends) + room(&self.bytes)
+    }
+
+    /// Memory held, used or not.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.capacity() + size_of::<i32>() * self.ends.capacity()
+    }
+
+    /// Without cells, but as roomy.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.truncate(1);
     }
 
     /// Number of sealed cells.

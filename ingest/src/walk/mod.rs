@@ -15,6 +15,7 @@ mod profiles;
 mod refused;
 mod sample;
 pub(crate) mod schema;
+mod slab;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traces;

@@ -4,13 +4,13 @@ use super::{
     WalkError,
     check::{self, Flaw, Reason},
     envelope::{Place, ROW_LEFT, Rows},
-    fill::{Cells, Run, enum_u8, ids},
+    fill::{Cells, Run, enum_u8},
     schema,
+    slab::{Slab, room},
     wire::{Reader, Value},
 };
-use arrow_array::{UInt8Array, UInt32Array, UInt64Array};
 use geophone_proto::columns::Spans;
-use std::sync::Arc;
+use std::cell::Cell;
 
 const TRACE_ID: Reason = "trace_id";
 const SPAN_ID: Reason = "span_id";
@@ -21,6 +21,14 @@ const BYTES_PER_SPAN: usize = 400;
 
 /// What a row costs beside its texts.
 const ROW_BYTES: usize = 96;
+
+/// Columns that hold more than this are not kept for the next request of the thread.
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
+thread_local! {
+    /// Columns of an earlier request, empty: roomy enough as a rule, and in the core's cache.
+    static SPARE: Cell<Option<Box<SpanRows>>> = const { Cell::new(None) };
+}
 
 /// The growing columns of `Spans`.
 pub(crate) struct SpanRows {
@@ -131,24 +139,40 @@ impl<'a> Span<'a> {
 
 impl SpanRows {
     /// Columns for a request of so many bytes; a guess that is wrong costs time only.
-    pub(crate) fn new(wire_bytes: usize) -> Self {
+    pub(crate) fn new(wire_bytes: usize) -> Box<Self> {
+        let mut columns = SPARE.take().unwrap_or_else(|| Box::new(Self::empty()));
         let rows = wire_bytes / BYTES_PER_SPAN + 1;
+        let Self { resource, scope, trace_id, span_id, parent_span_id, name, route, peer, .. } = &mut *columns;
+        [resource, scope].into_iter().for_each(|column| column.reserve(rows));
+        trace_id.reserve(16 * rows);
+        [span_id, parent_span_id].into_iter().for_each(|column| column.reserve(8 * rows));
+        name.reserve(rows, 24 * rows);
+        [route, peer].into_iter().for_each(|column| column.reserve(rows, 0));
+        let Self { kind, start_ns, end_ns, status, status_message, attributes, events, .. } = &mut *columns;
+        [kind, status].into_iter().for_each(|column| column.reserve(rows));
+        [start_ns, end_ns].into_iter().for_each(|column| column.reserve(rows));
+        [status_message, events].into_iter().for_each(|column| column.reserve(rows, 0));
+        attributes.reserve(rows, wire_bytes / 4 * 3);
+        columns
+    }
+
+    fn empty() -> Self {
         Self {
-            resource: Vec::with_capacity(rows),
-            scope: Vec::with_capacity(rows),
-            trace_id: Vec::with_capacity(16 * rows),
-            span_id: Vec::with_capacity(8 * rows),
-            parent_span_id: Vec::with_capacity(8 * rows),
-            name: Cells::with_capacity(rows, 16 * rows),
-            route: Cells::with_capacity(rows, 0),
-            peer: Cells::with_capacity(rows, 0),
-            kind: Vec::with_capacity(rows),
-            start_ns: Vec::with_capacity(rows),
-            end_ns: Vec::with_capacity(rows),
-            status: Vec::with_capacity(rows),
-            status_message: Cells::with_capacity(rows, 0),
-            attributes: Cells::with_capacity(rows, wire_bytes / 4 * 3),
-            events: Cells::with_capacity(rows, 0),
+            resource: Vec::new(),
+            scope: Vec::new(),
+            trace_id: Vec::new(),
+            span_id: Vec::new(),
+            parent_span_id: Vec::new(),
+            name: Cells::new(),
+            route: Cells::new(),
+            peer: Cells::new(),
+            kind: Vec::new(),
+            start_ns: Vec::new(),
+            end_ns: Vec::new(),
+            status: Vec::new(),
+            status_message: Cells::new(),
+            attributes: Cells::new(),
+            events: Cells::new(),
         }
     }
 
@@ -203,23 +227,58 @@ impl SpanRows {
         self.events.seal();
     }
 
-    pub(crate) fn finish(self) -> Result<Spans, WalkError> {
-        Ok(Spans::try_new(vec![
-            Arc::new(UInt32Array::from(self.resource)),
-            Arc::new(UInt32Array::from(self.scope)),
-            ids(16, self.trace_id)?,
-            ids(8, self.span_id)?,
-            ids(8, self.parent_span_id)?,
-            self.name.into_text()?,
-            self.route.into_text()?,
-            self.peer.into_text()?,
-            Arc::new(UInt8Array::from(self.kind)),
-            Arc::new(UInt64Array::from(self.start_ns)),
-            Arc::new(UInt64Array::from(self.end_ns)),
-            Arc::new(UInt8Array::from(self.status)),
-            self.status_message.into_text()?,
-            self.attributes.into_binary()?,
-            self.events.into_binary()?,
-        ])?)
+    pub(crate) fn finish(self: Box<Self>) -> Result<Spans, WalkError> {
+        let spans = self.laid()?;
+        self.keep();
+        Ok(spans)
+    }
+
+    fn laid(&self) -> Result<Spans, WalkError> {
+        let Self { resource, scope, trace_id, span_id, parent_span_id, kind, start_ns, end_ns, status, .. } = self;
+        let cells = [&self.name, &self.route, &self.peer, &self.status_message, &self.attributes, &self.events];
+        let ids = [trace_id, span_id, parent_span_id];
+        let words = [resource, scope].into_iter().map(|it| room(it)).sum::<usize>();
+        let longs = [start_ns, end_ns].into_iter().map(|it| room(it)).sum::<usize>();
+        let bytes = words + longs + ids.into_iter().chain([kind, status]).map(|it| room(it)).sum::<usize>();
+        let mut slab = Slab::new(bytes + cells.iter().map(|cells| cells.room()).sum::<usize>());
+        let [resource, scope] = [resource, scope].map(|it| slab.put(it));
+        let [start_ns, end_ns] = [start_ns, end_ns].map(|it| slab.put(it));
+        let [trace_id, span_id, parent_span_id] = ids.map(|it| slab.put(it));
+        let [kind, status] = [kind, status].map(|it| slab.put(it));
+        let [name, route, peer, status_message, attributes, events] = cells.map(|it| slab.cells(it));
+        let laid = slab.finish();
+        let columns = (
+            laid.numbers(resource),
+            laid.numbers(scope),
+            laid.ids(16, trace_id)?,
+            laid.ids(8, span_id)?,
+            laid.ids(8, parent_span_id)?,
+            laid.texts(name)?,
+            laid.texts(route)?,
+            laid.texts(peer)?,
+            laid.numbers(kind),
+            laid.numbers(start_ns),
+            laid.numbers(end_ns),
+            laid.numbers(status),
+            laid.texts(status_message)?,
+            laid.bytes_of(attributes)?,
+            laid.bytes_of(events)?,
+        );
+        Ok(Spans::from_columns(laid.bytes(), columns)?)
+    }
+
+    /// Leaves the columns to the next request of this thread.
+    fn keep(mut self: Box<Self>) {
+        let Self { resource, scope, trace_id, span_id, parent_span_id, kind, start_ns, end_ns, status, .. } = &mut *self;
+        [resource, scope].into_iter().for_each(Vec::clear);
+        [trace_id, span_id, parent_span_id, kind, status].into_iter().for_each(Vec::clear);
+        [start_ns, end_ns].into_iter().for_each(Vec::clear);
+        let Self { name, route, peer, status_message, attributes, events, .. } = &mut *self;
+        let cells = [name, route, peer, status_message, attributes, events];
+        let held: usize = cells.iter().map(|cells| cells.held()).sum();
+        cells.into_iter().for_each(Cells::clear);
+        if held <= KEPT_BYTES_MAX {
+            SPARE.set(Some(self));
+        }
     }
 }

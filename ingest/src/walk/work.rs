@@ -113,7 +113,11 @@ pub(crate) fn walk_within(
     let mut warning = None;
     let mut place = Place::new(wire.len(), grant);
     let columns = match signal {
-        Signal::Traces => Columns::Traces(through(&wire, SpanRows::new(wire.len()), &mut place)?.finish()?),
+        Signal::Traces => {
+            let mut rows = SpanRows::new(wire.len());
+            Envelope { place: &mut place, rows: &mut *rows }.walk(&wire)?;
+            Columns::Traces(rows.finish()?)
+        }
         Signal::Metrics => Columns::Metrics(through(&wire, PointRows::new(wire.len()), &mut place)?.finish()?),
         Signal::Logs => Columns::Logs(through(&wire, LogRows::new(wire.len()), &mut place)?.finish()?),
         Signal::Profiles => {

@@ -24,9 +24,9 @@ impl Digest {
             Columns::Logs(rows) => rows.record_batch(),
             Columns::Profiles(rows) => rows.record_batch(),
         };
-        self.table(batch.signal().as_str(), rows);
-        self.table("resources", batch.resources.record_batch());
-        self.table("scopes", batch.scopes.record_batch());
+        self.table(batch.signal().as_str(), &rows);
+        self.table("resources", &batch.resources.record_batch());
+        self.table("scopes", &batch.scopes.record_batch());
     }
 
     fn table(&mut self, name: &str, rows: &RecordBatch) {

@@ -198,16 +198,7 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
     let fixed = size_of::<Record>() + 64;
     match &record.body {
         RecordBody::Batch(export) => {
-            let columns = export.decoded.as_ref().map_or(0, |batch| {
-                let rows = match &batch.columns {
-                    geophone_proto::Columns::Traces(rows) => rows.record_batch(),
-                    geophone_proto::Columns::Metrics(rows) => rows.record_batch(),
-                    geophone_proto::Columns::Logs(rows) => rows.record_batch(),
-                    geophone_proto::Columns::Profiles(rows) => rows.record_batch(),
-                };
-                let tables = [batch.resources.record_batch(), batch.scopes.record_batch(), rows];
-                tables.iter().map(|table| table.get_array_memory_size()).sum()
-            });
+            let columns = export.decoded.as_ref().map_or(0, |batch| batch.memory_bytes());
             fixed + export.wire.len() + columns
         }
         RecordBody::Stacks(answer) => fixed + answer.folded_text.len(),
