@@ -1,5 +1,6 @@
 //! From batches to closed windows: what is measured, per operation, call, metric and log template.
 
+mod ahead;
 pub mod counts;
 pub mod edge;
 pub mod logs;

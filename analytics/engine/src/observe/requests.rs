@@ -57,6 +57,18 @@ impl Requests {
         cell.picks.look(span, failed);
     }
 
+    /// Reads where the open windows lie, ahead of `add`.
+    pub fn touch(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Reads what of the newest window `add` will want.
+    pub fn touch_cell(&self) -> u64 {
+        let Some(cell) = self.cells.newest() else { return 0 };
+        let slowest = cell.picks.slow.last().map_or(0, |span| span.start.0);
+        cell.n ^ cell.picks.normal.as_ref().map_or(0, |span| span.start.0) ^ slowest ^ cell.sketch.touch()
+    }
+
     /// Fixes what counts as slow in this window.
     pub fn close(&mut self, window: u64) {
         let past = &self.past;

@@ -46,6 +46,11 @@ impl Sketch {
         }
     }
 
+    /// Reads where a search begins, ahead of `add`.
+    pub fn touch(&self) -> u64 {
+        self.buckets.get(self.buckets.len() / 2).map_or(0, |(_, count)| u64::from(*count))
+    }
+
     /// Takes another's samples.
     pub fn merge(&mut self, other: &Self) {
         for (bucket, count) in &other.buckets {

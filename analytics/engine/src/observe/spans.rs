@@ -5,6 +5,7 @@
 //! counts at its end; a call at the later of both ends.
 
 use super::{
+    ahead,
     edge::Edge,
     naming::without_ids,
     observer::Parts,
@@ -98,6 +99,16 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// What a row's operation is called: its route, else its name, which may have ids in it.
+    fn spelt(&self, row: usize) -> (&'a str, bool) {
+        let route = self.routes.value(row);
+        if route.is_empty() { (self.names.value(row), true) } else { (route, false) }
+    }
+
+    fn operation_key(&self, service: ServiceIndex, row: usize) -> u128 {
+        operation_key(service, self.kinds[row], self.spelt(row).0)
+    }
+
     /// What is kept of a row to explain anomalies by.
     fn origin(&self, row: usize) -> Origin<'a> {
         let resource = self.resources[row] as usize;
@@ -109,21 +120,38 @@ impl SpanIntake {
     /// Takes the rows of a batch. `services` has one entry per resource.
     pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], (rows, resources): (&Spans, &Resources), at: UnixNanos) {
         let columns = Columns::of(rows, resources);
-        for row in 0..rows.len() {
-            if let Some(flaw) = span_flaw(columns.starts[row], columns.ends[row], at) {
-                parts.counts.unscored(flaw, 1);
-                continue;
+        for start in (0..rows.len()).step_by(ahead::ROWS) {
+            let end = rows.len().min(start + ahead::ROWS);
+            let mut known: [ahead::Known; ahead::ROWS] = [None; ahead::ROWS];
+            for (row, known) in (start..end).zip(&mut known) {
+                let service = services.get(columns.resources[row] as usize);
+                *known = service.and_then(|service| parts.topology.names.operation_of(columns.operation_key(*service, row)));
             }
-            let window = parts.closing.window_of(columns.ends[row]);
-            let Some(service) = services.get(columns.resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
-            self.take_row(parts, (*service, window), &columns, row);
+            ahead::touch(parts, &known[..end - start]);
+            for (row, known) in (start..end).zip(known) {
+                if let Some(flaw) = span_flaw(columns.starts[row], columns.ends[row], at) {
+                    parts.counts.unscored(flaw, 1);
+                    continue;
+                }
+                let window = parts.closing.window_of(columns.ends[row]);
+                let Some(service) = services.get(columns.resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
+                self.take_row(parts, (*service, window, known), &columns, row);
+            }
         }
     }
 
-    fn take_row(&mut self, parts: &mut Parts<'_>, (service, window): (ServiceIndex, u64), columns: &Columns<'_>, row: usize) {
-        let (kind, route) = (columns.kinds[row], columns.routes.value(row));
-        let spelt = if route.is_empty() { columns.names.value(row) } else { route };
-        let operation = operation(parts, service, kind, spelt, route.is_empty());
+    fn take_row(
+        &mut self,
+        parts: &mut Parts<'_>,
+        (service, window, known): (ServiceIndex, u64, Option<OperationIndex>),
+        columns: &Columns<'_>,
+        row: usize,
+    ) {
+        let kind = columns.kinds[row];
+        let operation = known.unwrap_or_else(|| {
+            let (spelt, may_have_ids) = columns.spelt(row);
+            operation(parts, service, kind, spelt, may_have_ids)
+        });
         let (trace, parent) = (columns.traces.value(row), columns.parents.value(row));
         let at = WantedSpan {
             trace_id: TraceId::from_slice(trace).unwrap_or_default(),

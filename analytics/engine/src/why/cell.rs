@@ -91,6 +91,31 @@ pub(crate) struct Cell {
     slow: Vec<Row>,
     /// By lot.
     others: Vec<Row>,
+    /// What a row that did not fail must pass to be kept, once there is no room left: most rows end there, without a
+    /// look at those that are kept.
+    #[serde(skip)]
+    bars: Bars,
+}
+
+/// The last of the slow and of the other rows, where both are as many as may be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bars(Option<(Room, u64, [u64; 2])>);
+
+/// They follow from the rows.
+impl PartialEq for Bars {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Bars {
+    /// Whether a row is certainly not among the few.
+    #[inline]
+    fn turn_away(self, glance: Glance, room: Room) -> bool {
+        let Self(Some((of_room, slow_ns, [slow_lot, other_lot]))) = self else { return false };
+        let is_slow = (std::cmp::Reverse(glance.ns), glance.lot) < (std::cmp::Reverse(slow_ns), slow_lot);
+        !glance.failed && of_room == room && !is_slow && glance.lot >= other_lot
+    }
 }
 
 /// A kept row, and how many it stands for.
@@ -115,6 +140,9 @@ impl Cell {
     pub(crate) fn look(&mut self, glance: Glance, room: Room, row: impl FnOnce() -> Row) -> (usize, usize) {
         self.n += 1;
         self.failed_n += u64::from(glance.failed);
+        if self.bars.turn_away(glance, room) {
+            return (0, 0);
+        }
         let is_wanted = |rows: &[Row], max: usize, is_before: &dyn Fn(&Row) -> bool| {
             max > 0 && (rows.len() < max || rows.last().is_some_and(is_before))
         };
@@ -132,17 +160,30 @@ impl Cell {
         (came, self.take(row, room).map_or(0, |gone| gone.bytes()))
     }
 
+    /// Reads what `look` looks at, ahead of it.
+    pub(crate) fn touch(&self) -> u64 {
+        self.n ^ self.bars.0.map_or(0, |(_, ns, _)| ns)
+    }
+
     /// Keeps a row if it is one of the few; which one had to go.
     fn take(&mut self, row: Row, room: Room) -> Option<Row> {
         if row.failed {
             return keep(&mut self.failed, row, room.failed, |row| row.lot);
         }
-        let row = keep(&mut self.slow, row, room.slow, Row::slowness)?;
-        keep(&mut self.others, row, room.others, |row| row.lot)
+        let gone = keep(&mut self.slow, row, room.slow, Row::slowness);
+        let gone = gone.and_then(|row| keep(&mut self.others, row, room.others, |row| row.lot));
+        self.bars = Bars(match (self.slow.last(), self.others.last()) {
+            (Some(slow), Some(other)) if self.slow.len() == room.slow && self.others.len() == room.others => {
+                Some((room, slow.ns, [slow.lot, other.lot]))
+            }
+            _ => None,
+        });
+        gone
     }
 
     /// Takes the rows of another window.
     pub(crate) fn merge(&mut self, other: Self, room: Room) {
+        self.bars = Bars::default();
         self.n += other.n;
         self.failed_n += other.failed_n;
         for row in other.failed.into_iter().chain(other.slow) {
@@ -156,6 +197,7 @@ impl Cell {
 
     /// Keeps fewer from now on.
     pub(crate) fn thin(&mut self, room: Room) {
+        self.bars = Bars::default();
         self.failed.truncate(room.failed);
         let fast = self.slow.split_off(room.slow.min(self.slow.len()));
         fast.into_iter().for_each(|row| drop(keep(&mut self.others, row, room.others, |row| row.lot)));

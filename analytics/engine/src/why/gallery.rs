@@ -117,6 +117,24 @@ impl Gallery {
         self.bytes = (self.bytes + came + of_sender).saturating_sub(went);
     }
 
+    fn album(&self, subject: Subject) -> Option<&Album> {
+        let (albums, at) = match subject {
+            Subject::Operation(number) => (&self.operations, number as usize),
+            Subject::Log(number) => (&self.logs, number as usize),
+        };
+        albums.get(at)?.as_deref()
+    }
+
+    /// Reads where the open windows of a subject lie, ahead of `look`.
+    pub fn touch(&self, subject: Subject) -> usize {
+        self.album(subject).map_or(0, |album| album.open.len())
+    }
+
+    /// Reads what of the newest window `look` will want to see first.
+    pub fn touch_cell(&self, subject: Subject) -> u64 {
+        self.album(subject).and_then(|album| album.open.newest()).map_or(0, Cell::touch)
+    }
+
     /// The window is final: it joins a block. Old blocks go.
     pub fn settle(&mut self, window: WindowNumber) {
         let room = Room::thinned(self.thinned);

@@ -35,6 +35,16 @@ impl<T: Default> Cells<T> {
         &mut self.0[at].1
     }
 
+    /// How many windows there are.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The cell of the newest window.
+    pub fn newest(&self) -> Option<&T> {
+        self.0.last().map(|cell| &cell.1)
+    }
+
     /// The cell of a window, if it has one.
     pub fn get(&self, window: WindowNumber) -> Option<&T> {
         self.0.iter().rev().find(|cell| cell.0 == window).map(|cell| &cell.1)
