@@ -4,13 +4,13 @@ use crate::{
     catalog::{Catalog, FileEntry},
     error::StoreError,
     log::lock,
-    parquet::{Derived, FilePlan, FileWriter},
+    parquet::{Derived, FilePlan, FileWriter, Telemetry},
     seal::Written,
     store::{RetainReport, Store},
 };
 use geophone_proto::UnixNanos;
 use polars::prelude::{ParquetReader, SerReader};
-use std::{collections::BTreeMap, fs::File, sync::Arc};
+use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::Arc};
 
 /// Files larger than this are not merged any more: a query opens them quickly enough, and each row of a merge is
 /// decoded and encoded again, for more than it cost to seal.
@@ -39,11 +39,14 @@ impl Store {
         let Some(first) = files.first() else { return Ok(()) };
         let plan = FilePlan { table: first.table.clone(), hour: first.hour.clone(), number: self.next_number() };
         let mut writer = FileWriter::new(&self.dir, plan, self.options.failpoint.clone());
-        for file in files {
-            let path = self.dir.join(&file.path);
-            let opened = File::open(&path).map_err(|source| StoreError::io("open", &path, source))?;
-            let frame = ParquetReader::new(opened).finish().map_err(|error| StoreError::columns("read parquet", error))?;
-            writer.write(&frame)?;
+        let paths: Vec<PathBuf> = files.iter().map(|file| self.dir.join(&file.path)).collect();
+        let is_joined = first.table == Telemetry::Spans.as_str() && writer.join(&paths, &first.schema)?;
+        for (file, path) in files.iter().zip(&paths) {
+            if !is_joined {
+                let opened = File::open(path).map_err(|source| StoreError::io("open", path, source))?;
+                let frame = ParquetReader::new(opened).finish().map_err(|error| StoreError::columns("read parquet", error))?;
+                writer.write(&frame)?;
+            }
             let entry = writer.entry();
             entry.min_ns = entry.min_ns.min(file.min_ns);
             entry.max_ns = entry.max_ns.max(file.max_ns);

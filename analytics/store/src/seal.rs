@@ -154,7 +154,10 @@ impl Store {
             }
         }
         let through = pressed.reader.position().0 - 1;
-        let rows = pressed.sealer.finish(&mut written.entries)?;
+        let Ahead { reader, sealer, .. } = pressed;
+        let rows = sealer.finish(&mut written.entries)?;
+        // Goes on from here, unless the catalog cannot be replaced: the log keeps columns in memory for its reader.
+        *ahead = Some(Ahead { from: through + 1, reader, sealer: self.sealer() });
         for (table, rows) in &rows {
             metrics::counter!("geophone_store_sealed_rows_total", "table" => table.as_str()).increment(*rows);
         }
@@ -163,10 +166,15 @@ impl Store {
 
     /// What was pressed ahead, if it goes on from where the tables end; else nothing yet.
     fn ahead(&self, ahead: Option<Ahead>, sealed: u64) -> Ahead {
-        ahead.filter(|ahead| ahead.from == sealed + 1).unwrap_or_else(|| {
-            let sealer = Sealer::new(self.dir.clone(), self.next_file.clone(), self.options.failpoint.clone());
-            Ahead { from: sealed + 1, reader: self.log.reader(Seq(sealed + 1)), sealer }
+        ahead.filter(|ahead| ahead.from == sealed + 1).unwrap_or_else(|| Ahead {
+            from: sealed + 1,
+            reader: self.log.reader(Seq(sealed + 1)),
+            sealer: self.sealer(),
         })
+    }
+
+    fn sealer(&self) -> Sealer {
+        Sealer::new(self.dir.clone(), self.next_file.clone(), self.options.failpoint.clone())
     }
 
     /// Follows the log, so that rows are pressed while their columns are still in memory, and little is left to do

@@ -189,6 +189,36 @@ fn pressing_changes_no_attribute() {
     assert_eq!(odd(&rows(&store, asked[0])), odd(&before[0]));
 }
 
+/// Scenario: many files of a few thousand spans each are merged, and merged again.
+/// Guarantees: every row is there once, as it was; read here and by a second process.
+#[test]
+fn merging_large_row_groups_copies_them() {
+    let house = House::new();
+    let (log, store) = house.open();
+    let asked = "SELECT service, count(*) AS n, sum(end_ns - 1795500000000000000) AS ends, count(DISTINCT attributes) AS attributes, \
+                 min(name) AS first, max(name) AS last FROM spans GROUP BY service ORDER BY service";
+    let ends: Vec<u64> = (0..2500).map(|n| NOON + n).collect();
+    let (mut merged, mut before) = (0, None);
+    for n in 0..24 {
+        log.append(vec![spans(&format!("s{:02}", n % 4), &ends)]).expect("there is room");
+        log.roll();
+        merged += store.seal().expect("there is room").merged;
+        if n == 7 {
+            before = Some(rows(&store, asked));
+        }
+    }
+    assert!(merged > 8, "{merged} files were merged");
+    assert_eq!(count(&store, "spans"), 24 * 2500);
+    let after = rows(&store, asked);
+    let before = before.expect("there were eight");
+    for (before, after) in before.rows.iter().zip(&after.rows) {
+        assert_eq!((&before[0], &before[3..]), (&after[0], &after[3..]));
+        assert_eq!(before[1].as_u64().map(|n| 3 * n), after[1].as_u64());
+        assert_eq!(before[2].as_u64().map(|n| 3 * n), after[2].as_u64());
+    }
+    assert_eq!(rows(&house.beside(), asked), after);
+}
+
 /// Scenario: rows are pressed while they come; segments close, and sealing fails at any step.
 /// Guarantees: each row is seen once, sealed or not, and files that were begun are gone.
 #[test]

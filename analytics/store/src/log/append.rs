@@ -24,6 +24,8 @@ use std::{
 /// A group waits at most so long for readers who are about to lose columns that lie in memory: to read and walk them
 /// again costs more than they lose by waiting.
 const PACE: Duration = Duration::from_millis(40);
+/// So many times, while they move on.
+const PACES: usize = 8;
 /// The same where memory is all there is, before senders are refused.
 const ROOM: Duration = Duration::from_millis(200);
 /// A reader is close behind if it is in one of the last segments.
@@ -91,8 +93,18 @@ impl Log {
             let is_near = state.slowest_reader().is_some_and(|slowest| slowest >= near && slowest < state.next);
             is_near && state.tail.bytes() >= self.options.memory_bytes / 4 * 3
         };
-        let state = lock(&self.state);
-        drop(self.passed.wait_timeout_while(state, PACE, crowded));
+        let mut state = lock(&self.state);
+        let mut stood = None;
+        for _ in 0..PACES {
+            let waited;
+            (state, waited) = self.passed.wait_timeout_while(state, PACE, crowded).unwrap_or_else(PoisonError::into_inner);
+            // Who does not move on is not waited for again.
+            let stands = state.slowest_reader();
+            if !waited.timed_out() || stands == stood {
+                return;
+            }
+            stood = stands;
+        }
     }
 
     /// Closes the active segment, so that it can be sealed. An empty one stays open.

@@ -103,7 +103,7 @@ pub(crate) fn key_of_member(pair: &[u8]) -> &[u8] {
 }
 
 /// Key and `AnyValue` of a `KeyValue`.
-fn split(mut pair: &[u8]) -> Result<(&str, &[u8]), ()> {
+pub(crate) fn split(mut pair: &[u8]) -> Result<(&str, &[u8]), ()> {
     let (mut key, mut any) = ("", &[][..]);
     while let Some(part) = field(&mut pair)? {
         match part {
@@ -188,7 +188,7 @@ fn object(bytes: &[u8], number: u64, depth: usize, out: &mut String) -> Result<(
 }
 
 /// An `AnyValue`.
-fn value(bytes: &[u8], depth: usize, out: &mut String) -> Result<(), ()> {
+pub(crate) fn value(bytes: &[u8], depth: usize, out: &mut String) -> Result<(), ()> {
     let (mut last, mut rest) = (None, bytes);
     while let Some(found) = field(&mut rest)? {
         if (1..=7).contains(&found.0) {

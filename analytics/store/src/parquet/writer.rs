@@ -1,7 +1,7 @@
 //! One Parquet file: written under a temporary name, synced, renamed. The catalog makes it visible.
 
 use super::{
-    press::{Columns, SpanPress},
+    press::{Columns, Joined, SpanPress},
     tables::{LISTS, Telemetry, Type},
 };
 use crate::{
@@ -33,6 +33,8 @@ pub(crate) struct FilePlan {
 enum Sink {
     Frames(Box<BatchedWriter<BufWriter<File>>>),
     Columns(Box<Columns>),
+    /// It is complete already.
+    Done,
 }
 
 /// A file being written.
@@ -106,6 +108,18 @@ impl FileWriter {
         Ok(())
     }
 
+    /// Takes the rows of whole files of this schema; false if they are better written anew.
+    pub(crate) fn join(&mut self, files: &[PathBuf], schema: &str) -> Result<bool, StoreError> {
+        let failed = |source| StoreError::io("join", &self.temporary, source);
+        let Some(joined) = Joined::open(files).map_err(failed)? else { return Ok(false) };
+        self.create()?;
+        let mut blocks = Blocks::after(&self.temporary, &[], true).map_err(failed)?;
+        self.entry.rows = joined.write(&mut blocks).map_err(failed)?;
+        schema.clone_into(&mut self.entry.schema);
+        self.sink = Some(Sink::Done);
+        Ok(true)
+    }
+
     fn create(&self) -> Result<(), StoreError> {
         self.created().map(drop).map_err(|source| StoreError::io("create", &self.temporary, source))
     }
@@ -128,6 +142,7 @@ impl FileWriter {
         match sink {
             Sink::Frames(writer) => drop(writer.finish().map_err(|error| StoreError::columns("finish parquet", error))?),
             Sink::Columns(writer) => writer.finish().map_err(|source| StoreError::io("finish", &self.temporary, source))?,
+            Sink::Done => {}
         }
         let settle = || -> std::io::Result<u64> {
             durable::reach(self.failpoint.as_ref(), "seal.sync")?;

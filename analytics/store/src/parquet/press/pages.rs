@@ -1,7 +1,7 @@
 //! Pages of a row group and the file they go to, by way of polars' own Parquet library.
 
 use super::{
-    runs::{pack, pack_or_run, run, width_of},
+    runs::{bits, pack, pack_or_run, run, width_of},
     words::Words,
 };
 use crate::{blocks::Blocks, parquet::Type};
@@ -76,6 +76,12 @@ impl Columns {
     }
 }
 
+/// Takes what is there and leaves room for as much: the next row group will need it.
+pub(crate) fn fresh<T>(taken: &mut Vec<T>) -> Vec<T> {
+    let room = taken.len() + taken.len() / 16;
+    std::mem::replace(taken, Vec::with_capacity(room))
+}
+
 fn count(number: usize) -> i32 {
     i32::try_from(number).expect("a row group has a few thousand rows")
 }
@@ -94,7 +100,9 @@ impl Pressed {
                     max_value: numbers.iter().max().copied(),
                 };
                 statistics = Some(whole.serialize());
-                (None, rows, Encoding::Plain, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+                let mut body = Vec::with_capacity(8 * numbers.len());
+                numbers.iter().for_each(|number| body.extend_from_slice(&number.to_le_bytes()));
+                (None, rows, Encoding::Plain, body)
             }
             Self::Words(words, numbers) => {
                 let (mut body, width) = begun(words.1);
@@ -141,24 +149,26 @@ fn begun(words: usize) -> (Vec<u8>, u32) {
 /// Where lists begin (0, then 1 for each further item) and whether there is an item at all (an empty list has one
 /// level and no item), and how many levels that makes.
 fn levels(lengths: &[u32]) -> (Vec<u8>, usize) {
-    let mut begins = Vec::new();
-    let mut are = Vec::new();
-    for length in lengths {
-        begins.push(0);
-        are.push(u32::from(*length > 0));
-        let further = length.saturating_sub(1) as usize;
-        begins.resize(begins.len() + further, 1);
-        are.resize(are.len() + further, 1);
-    }
-    let mut out = Vec::new();
-    for levels in [&begins, &are] {
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
-        pack_or_run(levels, 1, &mut out);
-        let length = u32::try_from(out.len() - start - 4).expect("a page is a few MiB");
-        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    }
-    (out, begins.len())
+    let count: usize = lengths.iter().map(|length| (*length).max(1) as usize).sum();
+    let mut out = Vec::with_capacity(count / 4 + 32);
+    framed(&mut out, |out| bits(count, lengths.iter().map(|length| (false, length.saturating_sub(1))), out));
+    framed(&mut out, |out| {
+        if lengths.iter().all(|length| *length > 0) {
+            run(1, count, 1, out);
+        } else {
+            bits(count, lengths.iter().map(|length| (*length > 0, length.saturating_sub(1))), out);
+        }
+    });
+    (out, count)
+}
+
+/// Levels stand behind their length.
+fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let length = u32::try_from(out.len() - start - 4).expect("a page is a few MiB");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
 
 /// Words with a number for each row.
@@ -186,8 +196,73 @@ impl Worded {
         self.push(text.as_bytes(), |page| page.extend_from_slice(text.as_bytes()));
     }
 
+    /// The number of each row's word.
+    pub(crate) fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    /// Room for so many more rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.numbers.reserve(rows);
+    }
+
     pub(crate) fn take(&mut self) -> Pressed {
-        Pressed::Words(self.words.take(), std::mem::take(&mut self.numbers))
+        Pressed::Words(self.words.take(), fresh(&mut self.numbers))
+    }
+}
+
+/// Words that mostly follow from another column's: a route from a name.
+#[derive(Default)]
+pub(crate) struct Led {
+    pub(crate) column: Worded,
+    /// For each word of the other column, the number last met with it.
+    guesses: Vec<u32>,
+}
+
+impl Led {
+    /// Adds a row whose text mostly is that of the last row with the same `leader`.
+    #[inline]
+    pub(crate) fn text(&mut self, leader: u32, text: &str) {
+        let leader = leader as usize;
+        if leader >= self.guesses.len() {
+            self.guesses.resize(leader + 1, 0);
+        }
+        let (words, guess) = (&mut self.column.words, &mut self.guesses[leader]);
+        if (*guess as usize) >= words.len() || !words.is(*guess, text.as_bytes()) {
+            *guess = words.number(text.as_bytes(), |page| page.extend_from_slice(text.as_bytes()));
+        }
+        self.column.numbers.push(*guess);
+    }
+
+    pub(crate) fn take(&mut self) -> Pressed {
+        self.guesses.clear();
+        self.column.take()
+    }
+}
+
+/// One of a few words, chosen by a small number.
+#[derive(Default)]
+pub(crate) struct Chosen {
+    column: Worded,
+    /// Number + 1 of the word of each choice.
+    known: [u32; 8],
+}
+
+impl Chosen {
+    /// Adds a row.
+    #[inline]
+    pub(crate) fn push(&mut self, choice: u8, word: impl FnOnce() -> &'static str) {
+        let known = &mut self.known[usize::from(choice & 7)];
+        if *known == 0 {
+            let word = word();
+            *known = 1 + self.column.words.number(word.as_bytes(), |page| page.extend_from_slice(word.as_bytes()));
+        }
+        self.column.numbers.push(*known - 1);
+    }
+
+    pub(crate) fn take(&mut self) -> Pressed {
+        self.known = [0; 8];
+        self.column.take()
     }
 }
 
@@ -213,55 +288,5 @@ impl Shared {
 
     pub(crate) fn take(&mut self) -> Pressed {
         Pressed::Runs(self.words.take(), std::mem::take(&mut self.runs))
-    }
-}
-
-/// Lists of words; the same place of the row before is looked at first.
-#[derive(Default)]
-pub(crate) struct Listed {
-    pub(crate) words: Words,
-    numbers: Vec<u32>,
-    lengths: Vec<u32>,
-    /// Items of the open row, and where those of the row before begin.
-    open: u32,
-    before: usize,
-}
-
-impl Listed {
-    /// Adds an item to the open row; gives its number.
-    #[inline]
-    pub(crate) fn item(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> u32 {
-        let start = self.numbers.len() - self.open as usize;
-        let like = self.before + self.open as usize;
-        let number =
-            if like < start && self.words.is(self.numbers[like], key) { self.numbers[like] } else { self.words.number(key, write) };
-        self.numbers.push(number);
-        self.open += 1;
-        number
-    }
-
-    /// The numbers of the open row.
-    pub(crate) fn open(&self) -> &[u32] {
-        let start = self.numbers.len() - self.open as usize;
-        &self.numbers[start..]
-    }
-
-    /// Puts other items in place of those of the open row.
-    pub(crate) fn replace(&mut self, items: &[u32]) {
-        self.numbers.truncate(self.numbers.len() - self.open as usize);
-        self.numbers.extend_from_slice(items);
-        self.open = u32::try_from(items.len()).expect("a row has fewer than 2^32 items");
-    }
-
-    /// Ends the open row.
-    #[inline]
-    pub(crate) fn seal(&mut self) {
-        self.before = self.numbers.len() - self.open as usize;
-        self.lengths.push(std::mem::take(&mut self.open));
-    }
-
-    pub(crate) fn take(&mut self) -> Pressed {
-        self.before = 0;
-        Pressed::Lists(self.words.take(), std::mem::take(&mut self.numbers), std::mem::take(&mut self.lengths))
     }
 }

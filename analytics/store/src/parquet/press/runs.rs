@@ -40,6 +40,36 @@ pub(crate) fn pack(numbers: &[u32], width: u32, out: &mut Vec<u8>) {
     out.resize(end, 0);
 }
 
+/// Single bits, `count` of them: each part is one bit and so many ones behind it.
+pub(crate) fn bits(count: usize, parts: impl Iterator<Item = (bool, u32)>, out: &mut Vec<u8>) {
+    let groups = count.div_ceil(8);
+    varint(out, groups << 1 | 1);
+    out.reserve(groups + 16);
+    let end = out.len() + groups;
+    let (mut held, mut bits) = (0u32, 0u64);
+    for (first, mut ones) in parts {
+        bits |= u64::from(first) << held;
+        held += 1;
+        loop {
+            let now = ones.min(31);
+            bits |= ((1u64 << now) - 1) << held;
+            held += now;
+            ones -= now;
+            if held >= 32 {
+                #[allow(clippy::cast_possible_truncation, reason = "the low bits are what is written")]
+                out.extend_from_slice(&(bits as u32).to_le_bytes());
+                bits >>= 32;
+                held -= 32;
+            }
+            if ones == 0 {
+                break;
+            }
+        }
+    }
+    out.extend_from_slice(&bits.to_le_bytes());
+    out.resize(end, 0);
+}
+
 /// Either, whichever is shorter for numbers that are all the same.
 pub(crate) fn pack_or_run(numbers: &[u32], width: u32, out: &mut Vec<u8>) {
     match numbers.first() {
@@ -92,6 +122,15 @@ mod tests {
             pack_or_run(&numbers, width, &mut out);
             let wanted: Vec<u32> = std::iter::repeat_n(numbers[0], length).chain(numbers.iter().copied()).collect();
             prop_assert_eq!(read(&out, width, wanted.len()), wanted);
+        }
+
+        #[test]
+        fn bits_are_read_again(parts in proptest::collection::vec((any::<bool>(), 0u32..100), 1..50)) {
+            let wanted: Vec<u32> =
+                parts.iter().flat_map(|(first, ones)| std::iter::once(u32::from(*first)).chain((0..*ones).map(|_| 1))).collect();
+            let mut out = Vec::new();
+            bits(wanted.len(), parts.into_iter(), &mut out);
+            prop_assert_eq!(read(&out, 1, wanted.len()), wanted);
         }
     }
 

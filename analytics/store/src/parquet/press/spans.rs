@@ -2,18 +2,17 @@
 //! compares them.
 
 use super::{
-    pages::{Listed, Pressed, Shared, Worded},
-    words::Words,
+    pages::{Chosen, Led, Pressed, Shared, Worded, fresh},
+    pairs::Pairs,
 };
 use crate::parquet::{
-    json_text::{attributes, events, key_of_member, member, members},
+    json_text::{attributes, events},
     tables::signed,
 };
 use geophone_proto::{
     Batch, Columns,
     columns::{Spans, span_kind_str, status_str},
 };
-use std::collections::HashSet;
 
 /// Columns of a resource: service, resource, version, instance, tenant.
 const OF_RESOURCE: usize = 5;
@@ -26,15 +25,15 @@ pub(crate) struct SpanPress {
     span_id: Vec<u8>,
     parent_span_id: Vec<u8>,
     name: Worded,
-    kind: Worded,
+    kind: Chosen,
     start_ns: Vec<i64>,
     end_ns: Vec<i64>,
     duration_ns: Vec<i64>,
-    status: Worded,
+    status: Chosen,
     status_message: Worded,
-    route: Worded,
-    peer: Worded,
-    attributes: Attributes,
+    route: Led,
+    peer: Led,
+    attributes: Pairs,
     events: Worded,
     of_resource: [Shared; OF_RESOURCE],
     scope: Shared,
@@ -44,8 +43,8 @@ pub(crate) struct SpanPress {
 impl SpanPress {
     /// Bytes of distinct texts so far: what a row group of unlike rows must be bounded by.
     pub(crate) fn text_bytes(&self) -> usize {
-        self.attributes.list.words.page_bytes()
-            + [&self.name, &self.status_message, &self.route, &self.peer, &self.events]
+        self.attributes.page_bytes()
+            + [&self.name, &self.status_message, &self.route.column, &self.peer.column, &self.events]
                 .map(|it| it.words.page_bytes())
                 .iter()
                 .sum::<usize>()
@@ -54,51 +53,73 @@ impl SpanPress {
     /// Takes rows of a batch of spans: all, or those listed.
     pub(crate) fn push(&mut self, batch: &Batch, rows: Option<&[u32]>) {
         let Columns::Traces(spans) = &batch.columns else { return };
-        let rows = Picked { rows, count: spans.len() };
+        let (before, rows) = (self.rows, Picked { rows, count: spans.len() });
+        self.rows += rows.len();
         self.ids(spans, rows);
         self.times(spans, rows);
         let (names, routes, peers, messages) = (spans.name(), spans.route(), spans.peer(), spans.status_message());
+        self.name.reserve(rows.len());
         rows.each(|row| self.name.text(names.value(row)));
-        rows.each(|row| self.route.text(routes.value(row)));
-        rows.each(|row| self.peer.text(peers.value(row)));
+        let mut leaders = self.name.numbers()[before..].iter();
+        let mut leader = || *leaders.next().expect("a name for each row was just pushed");
+        rows.each(|row| {
+            let leader = leader();
+            self.route.text(leader, routes.value(row));
+            self.peer.text(leader, peers.value(row));
+        });
         rows.each(|row| self.status_message.text(messages.value(row)));
         let (kinds, statuses) = (spans.kind().values(), spans.status().values());
-        rows.each(|row| self.kind.text(span_kind_str(kinds[row])));
-        rows.each(|row| self.status.text(status_str(statuses[row])));
-        let (cells, scratch) = (spans.attributes(), &mut self.scratch);
-        rows.each(|row| self.attributes.row(cells.value(row), scratch));
+        rows.each(|row| self.kind.push(kinds[row], || span_kind_str(kinds[row])));
+        rows.each(|row| self.status.push(statuses[row], || status_str(statuses[row])));
+        let cells = spans.attributes();
+        rows.each(|row| self.attributes.row(cells.value(row)));
         let (cells, scratch) = (spans.events(), &mut self.scratch);
         rows.each(|row| {
             let cell = cells.value(row);
             self.events.push(cell, |page| written(scratch, page, |out| events(cell, out)));
         });
         let (resources, scopes, mut owners) = (spans.resource().values(), spans.scope().values(), Owners::default());
-        rows.each(|row| self.owners(batch, (resources[row], scopes[row]), &mut owners));
+        let mut run = ((0, 0), 0);
+        rows.each(|row| {
+            let owner = (resources[row], scopes[row]);
+            if run.0 != owner {
+                self.owners(batch, run, &mut owners);
+                run = (owner, 0);
+            }
+            run.1 += 1;
+        });
+        self.owners(batch, run, &mut owners);
     }
 
     fn ids(&mut self, spans: &Spans, rows: Picked<'_>) {
         let (traces, ids, parents) = (spans.trace_id(), spans.span_id(), spans.parent_span_id());
+        self.trace_id.reserve(rows.len());
         rows.each(|row| {
             let trace = traces.value(row);
             self.trace_id.push(trace, |page| hex_bytes(trace, page));
         });
-        rows.each(|row| plain_hex(ids.value(row), &mut self.span_id));
-        rows.each(|row| plain_hex(parents.value(row), &mut self.parent_span_id));
+        for (ids, page) in [(ids, &mut self.span_id), (parents, &mut self.parent_span_id)] {
+            let ids = ids.value_data().as_chunks::<8>().0;
+            page.reserve(20 * rows.len());
+            rows.each(|row| plain_hex(ids[row], page));
+        }
     }
 
     fn times(&mut self, spans: &Spans, rows: Picked<'_>) {
         let (starts, ends) = (spans.start_ns().values(), spans.end_ns().values());
-        rows.each(|row| {
-            let (start, end) = (signed(starts[row]), signed(ends[row]));
-            self.rows += 1;
-            self.start_ns.push(start);
-            self.end_ns.push(end);
-            self.duration_ns.push(end.saturating_sub(start));
-        });
+        for column in [&mut self.start_ns, &mut self.end_ns, &mut self.duration_ns] {
+            column.reserve(rows.len());
+        }
+        rows.each(|row| self.start_ns.push(signed(starts[row])));
+        rows.each(|row| self.end_ns.push(signed(ends[row])));
+        rows.each(|row| self.duration_ns.push(signed(ends[row]).saturating_sub(signed(starts[row]))));
     }
 
-    /// What belongs to a resource or a scope: looked up once for each of a batch.
-    fn owners(&mut self, batch: &Batch, (resource, scope): (u32, u32), owners: &mut Owners) {
+    /// What belongs to a resource or a scope, for a run of rows: looked up once for each of a batch.
+    fn owners(&mut self, batch: &Batch, ((resource, scope), rows): ((u32, u32), u32), owners: &mut Owners) {
+        if rows == 0 {
+            return;
+        }
         let (resources, row) = (&batch.resources, resource as usize);
         if owners.resource.as_ref().is_none_or(|(known, _)| *known != resource) {
             let [service, attributes_of, version, instance, tenant] = &mut self.of_resource;
@@ -118,19 +139,19 @@ impl SpanPress {
             owners.scope = Some((scope, self.scope.number(name.as_bytes(), |page| page.extend_from_slice(name.as_bytes()))));
         }
         if let (Some((_, numbers)), Some((_, scope))) = (owners.resource, owners.scope) {
-            self.of_resource.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number, 1));
-            self.scope.push(scope, 1);
+            self.of_resource.iter_mut().zip(numbers).for_each(|(column, number)| column.push(number, rows));
+            self.scope.push(scope, rows);
         }
     }
 
     /// The columns in the order of the table, and how many rows; empty again.
     pub(crate) fn take(&mut self) -> (usize, Vec<Pressed>) {
-        let take = std::mem::take::<Vec<i64>>;
+        let take = fresh::<i64>;
         let [service, resource, version, instance, tenant] = &mut self.of_resource;
         let columns = vec![
             self.trace_id.take(),
-            Pressed::Texts(std::mem::take(&mut self.span_id)),
-            Pressed::Texts(std::mem::take(&mut self.parent_span_id)),
+            Pressed::Texts(fresh(&mut self.span_id)),
+            Pressed::Texts(fresh(&mut self.parent_span_id)),
             service.take(),
             self.name.take(),
             self.kind.take(),
@@ -161,6 +182,10 @@ struct Picked<'a> {
 }
 
 impl Picked<'_> {
+    fn len(self) -> usize {
+        self.rows.map_or(self.count, <[u32]>::len)
+    }
+
     #[inline]
     fn each(self, mut visit: impl FnMut(usize)) {
         match self.rows {
@@ -175,67 +200,6 @@ impl Picked<'_> {
 struct Owners {
     resource: Option<(u32, [u32; OF_RESOURCE])>,
     scope: Option<(u32, u32)>,
-}
-
-/// Attributes as lists of JSON members, `"key":value`.
-#[derive(Default)]
-struct Attributes {
-    list: Listed,
-    /// Number of each word's key.
-    key_of: Vec<u32>,
-    keys: Words,
-    /// Row in which each key was last met.
-    met_in: Vec<u32>,
-    row: u32,
-}
-
-impl Attributes {
-    fn row(&mut self, cell: &[u8], scratch: &mut String) {
-        self.row += 1;
-        let mut repeats = false;
-        for pair in members(cell) {
-            let word = self.list.item(pair, |page| {
-                written(scratch, page, |out| {
-                    if member(pair, out).is_err() {
-                        out.clear();
-                    }
-                });
-            }) as usize;
-            if word == self.key_of.len() {
-                self.key_of.push(self.keys.number(key_of_member(pair), |_| ()));
-                self.met_in.resize(self.keys.len(), 0);
-            }
-            let met_in = &mut self.met_in[self.key_of[word] as usize];
-            repeats |= std::mem::replace(met_in, self.row) == self.row;
-        }
-        if repeats {
-            self.keep_last();
-        }
-        self.list.seal();
-    }
-
-    /// Of a repeated key the last value counts.
-    fn keep_last(&mut self) {
-        let numbers = self.list.open().to_vec();
-        let mut seen: HashSet<&[u8]> = HashSet::new();
-        let mut kept: Vec<u32> = Vec::with_capacity(numbers.len());
-        for number in numbers.iter().rev() {
-            if seen.insert(key_of_member(self.list.words.key(*number))) {
-                kept.push(*number);
-            }
-        }
-        drop(seen);
-        kept.reverse();
-        self.list.replace(&kept);
-    }
-
-    fn take(&mut self) -> Pressed {
-        self.key_of.clear();
-        self.met_in.clear();
-        self.keys.take();
-        self.row = 0;
-        self.list.take()
-    }
 }
 
 /// Lets `write` write to a string and puts that into a page.
@@ -267,13 +231,17 @@ fn hex_of(eight: [u8; 8]) -> [u8; 16] {
     (halves + 0x3030_3030_3030_3030_3030_3030_3030_3030 + letters * 39).to_be_bytes()
 }
 
-/// An id as a plain text: its length, then hex.
-fn plain_hex(id: &[u8], page: &mut Vec<u8>) {
-    let start = page.len();
-    page.extend_from_slice(&[0; 4]);
-    hex_bytes(id, page);
-    let length = u32::try_from(page.len() - start - 4).expect("an id has eight bytes");
-    page[start..start + 4].copy_from_slice(&length.to_le_bytes());
+/// An id as a plain text: its length, then hex; zeros are an empty one.
+#[inline]
+fn plain_hex(id: [u8; 8], page: &mut Vec<u8>) {
+    let mut text = [0; 20];
+    if id == [0; 8] {
+        page.extend_from_slice(&text[..4]);
+    } else {
+        text[0] = 16;
+        text[4..].copy_from_slice(&hex_of(id));
+        page.extend_from_slice(&text);
+    }
 }
 
 #[cfg(test)]

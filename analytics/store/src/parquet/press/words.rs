@@ -1,5 +1,6 @@
 //! Texts of one column and row group, numbered in the order of their coming. A dictionary page in the making.
 
+use super::pairs::is_like;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Numbers texts. What is looked up (`key`) and what is written may differ: attributes are found by their wire
@@ -34,20 +35,10 @@ impl Words {
         &self.keys[start..self.ends[number]]
     }
 
-    /// Whether a word has this key. Keys are short: comparing by eights, without a call, is what this is about.
+    /// Whether a word has this key.
     #[inline]
     pub(crate) fn is(&self, number: u32, key: &[u8]) -> bool {
-        let own = self.key(number);
-        if own.len() != key.len() {
-            return false;
-        }
-        match (own.last_chunk::<8>(), key.last_chunk::<8>()) {
-            (Some(last), Some(other)) => {
-                let mut eights = own.as_chunks::<8>().0.iter().zip(key.as_chunks::<8>().0);
-                last == other && eights.all(|(own, other)| u64::from_ne_bytes(*own) == u64::from_ne_bytes(*other))
-            }
-            _ => own.iter().zip(key).all(|(own, other)| own == other),
-        }
+        is_like(self.key(number), key)
     }
 
     /// The word's number; `write` is called where it is new.
