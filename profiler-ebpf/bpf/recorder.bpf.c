@@ -49,6 +49,7 @@ struct proc {
 struct thread {
     u64 off_at, woken_at; // since when it is off the CPU, and runnable again
     u64 off_ns, wait_ns;  // not told yet
+    u64 arrived_at;       // when that ended
     u64 told_at;          // when its stack was last taken
     u64 slept_at;         // when the stack of a sleep was last taken, in this span
     u8 is_blocked, is_tagged, is_fresh, has_left, is_pending, spare[3];
@@ -284,7 +285,7 @@ int on_burst(void *ctx)
 ALWAYS void tell_time(struct task_struct *task, struct thread *thread, u64 off_ns, u64 wait_ns)
 {
     struct event event = {};
-    event.at = bpf_ktime_get_ns();
+    event.at = thread->arrived_at;
     event.off_ns = off_ns;
     event.wait_ns = wait_ns;
     event.tgid = task->tgid;
@@ -351,6 +352,7 @@ ALWAYS void arrive(struct task_struct *task, struct settings *settings)
         woken = thread->woken_at > thread->off_at ? thread->woken_at : now;
     thread->off_ns += woken - thread->off_at;
     thread->wait_ns += now - woken;
+    thread->arrived_at = now;
     thread->off_at = 0;
     if (thread->has_left) {
         thread->has_left = 0;

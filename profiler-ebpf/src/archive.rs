@@ -4,15 +4,15 @@ use crate::{
     attach::attach,
     calls::Calls,
     error::ProfilerError,
-    process::{Facts, Identity, Modules, Table},
+    process::{Facts, Identity, KERNEL, ModuleId, Modules, Table},
     recorder::Recording,
-    ring::{Found, Limits, Ring, Tag, Wanted},
+    ring::{Entry, Found, Limits, Ring, Tag, Wanted},
     sample::{Frame, Sample},
     symbols::Names,
 };
 use geophone_proto::{
     UnixNanos,
-    stacks::{StackAnswer, StackRequest},
+    stacks::{StackAnswer, StackRequest, ThreadState, WantedSpan},
 };
 use std::{
     collections::HashMap,
@@ -116,6 +116,13 @@ impl Archive {
         self.state().table.all().filter(|(_, facts)| facts.is_alive).map(|(_, facts)| facts.clone()).collect()
     }
 
+    /// Lets symbol tables go that nobody has needed since the last call; never waits.
+    pub fn rest(&self) {
+        if let Ok(mut names) = self.names.try_lock() {
+            names.rest();
+        }
+    }
+
     /// Samples from a time range, with names.
     pub fn samples(&self, subject: &Subject, from: UnixNanos, to: UnixNanos) -> Result<Vec<Sample>, ProfilerError> {
         let wanted = {
@@ -138,14 +145,18 @@ impl Archive {
             };
             return Err(ProfilerError::NotFound(what));
         }
-        Ok(self.named(&wanted))
+        Ok(self.named(&wanted, |_| true))
     }
 
-    fn named(&self, wanted: &Wanted) -> Vec<Sample> {
+    /// Those of the samples found that `is_meant` too, with names: finding these is what takes long.
+    fn named(&self, wanted: &Wanted, is_meant: impl Fn(&Entry) -> bool) -> Vec<Sample> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let (found, facts) = {
             let state = self.state();
-            let found = state.ring.find(wanted, SAMPLES_MAX);
+            let found = state.ring.find(wanted, is_meant, SAMPLES_MAX);
+            if found.len() == SAMPLES_MAX {
+                metrics::counter!("geophone_profiler_answers_cut_total").increment(1);
+            }
             let mut facts: HashMap<u32, Facts> = HashMap::new();
             for sample in &found {
                 let number = sample.entry.process;
@@ -174,14 +185,20 @@ impl Archive {
         let (Some(from), Some(to)) = (spans().map(|span| span.start).min(), spans().map(|span| span.end).max()) else {
             return Vec::new();
         };
-        let tags = spans().map(|span| Tag { trace_id: span.trace_id, span_id: span.span_id }).collect();
+        let tag_of = |span: &WantedSpan| Tag { trace_id: span.trace_id, span_id: span.span_id };
         let (processes, pids) = {
             let state = self.state();
             let ours = || state.table.all().filter(|(_, facts)| is_of(facts, &request.service) || is_placed(facts, request));
             let pids: Vec<u32> = ours().filter(|(_, facts)| facts.is_alive).map(|(_, facts)| facts.pid).collect();
             (ours().map(|(number, _)| number).collect(), pids)
         };
-        let mut samples = self.named(&Wanted { from, to, tags, processes });
+        let tagged = Wanted { from, to, tags: spans().map(tag_of).collect(), ..Wanted::default() };
+        let mut samples = self.named(&tagged, |_| true);
+        // One kind of link for all: samples by time are wanted only where no flagged span has its own.
+        if !samples.iter().any(|sample| request.flagged.iter().any(|span| sample.span_id == Some(span.span_id))) {
+            let is_within = |entry: &Entry| entry.tag.is_none() && spans().any(|span| touches(entry, span));
+            samples = self.named(&Wanted { from, to, processes, ..Wanted::default() }, is_within);
+        }
         // Whoever was found belongs to the service that asks, however it was found.
         samples.iter_mut().for_each(|sample| sample.service.clone_from(&request.service));
         if !pids.is_empty() && now.since(to) < FRESH_NS {
@@ -189,6 +206,12 @@ impl Archive {
         }
         samples
     }
+}
+
+/// Some of the sample's time may lie in the span.
+fn touches(entry: &Entry, span: &WantedSpan) -> bool {
+    let half = entry.weight_ns / 2;
+    entry.at.plus(half) >= span.start && entry.at.minus(half) <= span.end
 }
 
 /// Says so itself, or bears the service's name.
@@ -210,10 +233,14 @@ fn is_ours(function: &str) -> bool {
 fn sample_of(found: &Found, facts: &Facts, names: &Names) -> Sample {
     let entry = &found.entry;
     let mut stack: Vec<Frame> = Vec::with_capacity(found.frames.len());
-    for frame in &found.frames {
+    // How the kernel took the core away says nothing of who waits for one.
+    let is_told = |frame: &&(ModuleId, u64)| entry.state != ThreadState::Waiting || frame.0 != KERNEL;
+    for frame in found.frames.iter().filter(is_told) {
         stack.extend(names.name(*frame, facts.pid).iter().cloned());
     }
     while stack.pop_if(|leaf| is_ours(&leaf.function)).is_some() {}
+    // Without the kernel's names its frames are one.
+    stack.dedup_by(|inner, outer| inner == outer && inner.function == "[kernel]");
     Sample {
         at: entry.at,
         weight_ns: entry.weight_ns,

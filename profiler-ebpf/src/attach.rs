@@ -1,10 +1,10 @@
 //! Which samples belong to which spans, and what they add up to. Pure: samples and question in,
 //! answer out. Called by every `StackSource`.
 
-use crate::sample::Sample;
+use crate::{culprit::Calls, sample::Sample};
 use geophone_proto::{
     SpanId, TraceId,
-    stacks::{LinkClass, SpanPlace, StackAnswer, StackRequest, Stacks, ThreadState, TopFunction, WantedSpan},
+    stacks::{Culprit, LinkClass, SpanPlace, StackAnswer, StackRequest, Stacks, ThreadState, TopFunction, WantedSpan},
 };
 use std::{
     cmp::Reverse,
@@ -220,6 +220,7 @@ pub fn attach(request: &StackRequest, samples: &[Sample]) -> StackAnswer {
         on_cpu_ns: flagged.state_ns(ThreadState::OnCpu),
         blocked_ns: flagged.state_ns(ThreadState::Blocked),
         waiting_ns: flagged.state_ns(ThreadState::Waiting),
+        culprit: culprit(request, &evidence, (link, flagged.spans, normal.spans)),
         top: top(&flagged, &normal),
         folded: url("folded"),
         pprof: url("pprof"),
@@ -231,6 +232,18 @@ pub fn attach(request: &StackRequest, samples: &[Sample]) -> StackAnswer {
         baseline_text: folded_text(&normal, (normal.spans, flagged.spans)),
         note: String::new(),
     }
+}
+
+fn culprit(request: &StackRequest, evidence: &Evidence<'_>, (link, flagged, normal): (LinkClass, u64, u64)) -> Option<Culprit> {
+    let mut calls = Calls::default();
+    let scale = flagged as f64 / normal.max(1) as f64;
+    for (sample, ns) in request.flagged.iter().flat_map(|span| evidence.of(span, link)) {
+        calls.add_flagged(sample, ns);
+    }
+    for (sample, ns) in request.baseline.iter().flat_map(|span| evidence.of(span, link)) {
+        calls.add_normal(sample, ns, scale);
+    }
+    calls.culprit()
 }
 
 /// The samples that such a link ties to flagged or normal spans, each once, in their order.

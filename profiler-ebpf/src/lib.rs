@@ -4,6 +4,7 @@
 mod archive;
 pub mod attach;
 mod calls;
+mod culprit;
 mod error;
 mod kernel;
 pub mod output;
@@ -20,7 +21,7 @@ pub use calls::{Bucket, Calls};
 pub use error::ProfilerError;
 pub use kernel::{Requirement, requirements};
 pub use process::{Facts, Identity};
-pub use profile::{Probe, Profile, Wish, find_service, probe, profile, survey};
+pub use profile::{Probe, Profile, Wish, find_service, probe, profile, survey, survey_frames};
 pub use recorder::{BURST_HZ, Recorder, Recording};
 pub use replay::{ReplayError, ReplaySource};
 pub use sample::{Frame, Sample};

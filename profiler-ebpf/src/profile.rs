@@ -18,6 +18,8 @@ use std::{
 
 /// The recorder is looked at this often.
 const TURN: Duration = Duration::from_millis(25);
+/// Samples a second where a look must be short.
+const FAST_HZ: u64 = 997;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -59,6 +61,17 @@ pub fn survey() -> Vec<Facts> {
     let mut found: Vec<Facts> = table.all().map(|(_, facts)| facts.clone()).collect();
     found.sort_by_key(|facts| facts.pid);
     found
+}
+
+/// The same, watched on the CPU for so long: whether frame pointers reach in them, where that could be seen.
+pub fn survey_frames(length: Duration) -> Result<Vec<Facts>, ProfilerError> {
+    let recording = Recording { frequency_hz: FAST_HZ, off_cpu: false, everybody: false, only: None };
+    let (mut recorder, archive) = Recorder::start(recording)?;
+    turn_for(&mut recorder, length, &|| false);
+    let mut found = archive.processes();
+    found.retain(|facts| facts.is_judged && !facts.identity.service.is_empty());
+    found.sort_by_key(|facts| facts.pid);
+    Ok(found)
 }
 
 fn pids_of(subject: &Subject) -> Result<Option<Vec<u32>>, ProfilerError> {

@@ -26,6 +26,8 @@ use std::{
 const DRAIN: Duration = Duration::from_millis(25);
 /// New processes that nobody has seen run are looked for this often.
 const SCAN_NS: u64 = 5_000_000_000;
+/// Symbol tables that nobody has needed for so long are let go.
+const REST_NS: u64 = 60_000_000_000;
 /// Samples a second in a burst.
 pub const BURST_HZ: u64 = 997;
 /// Threads whose last stack is remembered.
@@ -74,6 +76,7 @@ pub struct Recorder {
     addresses: Vec<u64>,
     bytes: Vec<u8>,
     scanned_ns: u64,
+    rested_ns: u64,
     burst_until_ns: Option<u64>,
     told: [u64; 2],
 }
@@ -96,6 +99,7 @@ impl Recorder {
             addresses: Vec::new(),
             bytes: Vec::new(),
             scanned_ns: 0,
+            rested_ns: monotonic_ns(),
             burst_until_ns: None,
             told: [0; 2],
         };
@@ -127,6 +131,11 @@ impl Recorder {
         self.drain(&mut state);
         self.scan(&mut state, now_ns);
         self.count(&mut state);
+        drop(state);
+        if now_ns.saturating_sub(self.rested_ns) >= REST_NS {
+            self.rested_ns = now_ns;
+            archive.rest();
+        }
     }
 
     fn obey(&mut self, state: &mut State, now_ns: u64) {
@@ -257,8 +266,10 @@ impl Recorder {
                 return;
             }
             self.addresses.clear();
-        } else if event.kind() == Some(Kind::OnCpu) && process.judge(length) {
-            self.programs.watch(event.header.tgid, process.watch);
+        } else if event.kind() == Some(Kind::OnCpu)
+            && let Some(watch) = table.judge(event.header.tgid, length)
+        {
+            self.programs.watch(event.header.tgid, watch);
         }
         // The first is where it is, the others are where it returns to.
         self.addresses.extend(chain.enumerate().map(|(depth, address)| address.saturating_sub(u64::from(depth > 0))));

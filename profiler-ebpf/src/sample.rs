@@ -30,8 +30,11 @@ impl Frame {
     pub fn is_own(&self) -> bool {
         const SYSTEM: [&str; 8] = ["[", "libc.so", "libc-", "libpthread", "libm.so", "libstdc++", "libgcc_s", "ld-linux"];
         const LANGUAGE: [&str; 8] = ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "__rust", "__libc"];
+        const TRAITS: [&str; 3] = [" as core::", " as std::", " as alloc::"];
         let is_one = |starts: &[&str], name: &str| starts.iter().any(|start| name.starts_with(start));
-        let of_the_language = self.file.contains("/rustc/") || self.file.starts_with("library/") || is_one(&LANGUAGE, &self.function);
+        let is_trait = self.function.starts_with('<') && TRAITS.iter().any(|of| self.function.contains(of));
+        let of_the_language =
+            is_trait || self.file.contains("/rustc/") || self.file.starts_with("library/") || is_one(&LANGUAGE, &self.function);
         !(is_one(&SYSTEM, &self.module) || of_the_language || is_one(&["[", "sys_"], &self.function))
     }
 }

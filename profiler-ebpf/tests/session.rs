@@ -53,6 +53,7 @@ fn the_recorded_session_is_answered_as_before() {
         let named = ["hot_burn", "hot_lock", "hot_sleep", "hot_disk", "ordinary_work", "between_spans"];
         let first = stacks.top.iter().find_map(|row| named.into_iter().find(|name| row.function.ends_with(name)));
         assert_eq!(first, Some(hot));
+        assert!(stacks.culprit.as_ref().is_some_and(|culprit| culprit.function.ends_with(hot)), "{hot}: {:?}", stacks.culprit);
         stacks.top.truncate(8);
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
         answers.push(json!({"fault": hot, "stacks": stacks, "folded": lines(&answer.folded_text), "normal": lines(&answer.baseline_text)}));

@@ -95,6 +95,25 @@ pub struct TopFunction {
     pub baseline_total_ns: u64,
 }
 
+/// The one function in which flagged spans spend what normal ones do not, whatever the thread was doing there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Culprit {
+    /// Function name.
+    pub function: String,
+    /// Source file, or empty.
+    pub file: String,
+    /// Line, or 0.
+    pub line: u32,
+    /// Time in it, less that of as many normal spans.
+    pub excess_ns: u64,
+    /// Running, in flagged spans.
+    pub on_cpu_ns: u64,
+    /// Asleep, in flagged spans.
+    pub blocked_ns: u64,
+    /// Waiting for a core, in flagged spans.
+    pub waiting_ns: u64,
+}
+
 /// The stacks of an anomaly, as the API shows them. Sums are over flagged spans that have a stack.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stacks {
@@ -112,6 +131,9 @@ pub struct Stacks {
     pub blocked_ns: u64,
     /// Waiting for a core.
     pub waiting_ns: u64,
+    /// Where most of the extra time is; none where nobody has most of it.
+    #[serde(default)]
+    pub culprit: Option<Culprit>,
     /// One row per function and state, largest excess over the baseline first.
     pub top: Vec<TopFunction>,
     /// URL of the folded text.

@@ -203,6 +203,7 @@ fn an_action_is_asked_for_and_verified_by_the_same_detector() {
         on_cpu_ns: 1,
         blocked_ns: 0,
         waiting_ns: 0,
+        culprit: None,
         top: Vec::new(),
         folded: String::new(),
         pprof: String::new(),

@@ -3,6 +3,7 @@
 
 mod programs;
 mod requirements;
+mod types;
 mod wire;
 
 pub use programs::{Options, Programs};

@@ -2,6 +2,7 @@
 
 use super::{
     requirements,
+    types::lean,
     wire::{Settings, Watch},
 };
 use crate::error::ProfilerError;
@@ -14,6 +15,7 @@ use aya::{
         uprobe::UProbeScope,
     },
 };
+use object::Endianness;
 use std::{fs, num::NonZeroU32, path::Path};
 
 /// What is wanted.
@@ -75,7 +77,7 @@ impl Programs {
     /// Loads and attaches; the events come out of the buffer.
     pub fn start(options: Options) -> Result<(Self, RingBuf<MapData>), ProfilerError> {
         requirements::check(Path::new("/"))?;
-        let btf = Btf::from_sys_fs().map_err(|_| ProfilerError::NoBtf)?;
+        let btf = kernel_types()?;
         let object = aya::include_bytes_aligned!("../../prebuilt/recorder.bpf.o");
         let mut ebpf =
             EbpfLoader::new().btf(Some(&btf)).allow_unsupported_maps().load(object).map_err(|error| refused("the maps")(&error))?;
@@ -154,6 +156,17 @@ impl Programs {
         }
         Ok(())
     }
+}
+
+/// Of the running kernel, as much of it as is needed.
+fn kernel_types() -> Result<Btf, ProfilerError> {
+    let raw = fs::read("/sys/kernel/btf/vmlinux").map_err(|_| ProfilerError::NoBtf)?;
+    let lean = lean(&raw);
+    if lean.is_none() {
+        tracing::info!("the kernel's type information has kinds that are not known yet: all of it is read");
+    }
+    let parsed = Btf::parse(lean.as_deref().unwrap_or(&raw), Endianness::default());
+    parsed.map_err(|error| refused("its own type information")(&error))
 }
 
 fn attach_life(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProfilerError> {

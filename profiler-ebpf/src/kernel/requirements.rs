@@ -2,7 +2,11 @@
 //! messages mislead. Called at the start and by `geophone doctor`.
 
 use crate::error::ProfilerError;
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+};
 
 /// One thing that must be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Requirement {
     pub found: Result<String, String>,
     /// The command that mends it.
     pub mend: &'static str,
+    /// Without it nothing is recorded; else it is only worse.
+    pub is_needed: bool,
 }
 
 /// The host's pid namespace has this number on every Linux.
@@ -29,7 +35,7 @@ const SETCAP: &str = "sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep \"$(comm
 
 /// Everything, read below `root`.
 pub fn requirements(root: &Path) -> Vec<Requirement> {
-    vec![kernel(root), btf(root), capabilities(root), pid_namespace(root)]
+    vec![kernel(root), btf(root), capabilities(root), pid_namespace(root), kernel_names(root)]
 }
 
 /// The first that is missing, as an error.
@@ -55,6 +61,7 @@ fn kernel(root: &Path) -> Requirement {
         check: "kernel version",
         found: if version >= OLDEST { Ok(release) } else { Err(format!("`{release}`, {}.{} or newer is needed", OLDEST.0, OLDEST.1)) },
         mend: "sudo apt-get install linux-image-amd64   # or your distribution's newest kernel, then reboot",
+        is_needed: true,
     }
 }
 
@@ -64,6 +71,7 @@ fn btf(root: &Path) -> Requirement {
         check: "kernel type information (BTF)",
         found: if there { Ok("/sys/kernel/btf/vmlinux".into()) } else { Err("/sys/kernel/btf/vmlinux is missing".into()) },
         mend: "grep BTF \"/boot/config-$(uname -r)\"   # use a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+        is_needed: true,
     }
 }
 
@@ -88,6 +96,7 @@ fn capabilities(root: &Path) -> Requirement {
             Err(format!("{} missing", missing.join(", ")))
         },
         mend: SETCAP,
+        is_needed: true,
     }
 }
 
@@ -101,6 +110,20 @@ fn pid_namespace(root: &Path) -> Requirement {
             Err(format!("`{own}` is not the host's: every stack would be nobody's"))
         },
         mend: "docker run --pid=host ...   # in Kubernetes `hostPID: true`",
+        is_needed: true,
+    }
+}
+
+/// The kernel shows the addresses of its functions to those only whom it trusts.
+fn kernel_names(root: &Path) -> Requirement {
+    let first = fs::File::open(root.join("proc/kallsyms")).ok().and_then(|file| BufReader::new(file).lines().next()?.ok());
+    let is_shown = first.is_some_and(|line| line.split(' ').next().is_some_and(|address| address.bytes().any(|digit| digit != b'0')));
+    let hidden = "its functions' addresses are hidden: its frames are one `[kernel]`";
+    Requirement {
+        check: "kernel function names",
+        found: if is_shown { Ok("/proc/kallsyms".into()) } else { Err(hidden.into()) },
+        mend: "sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_syslog+ep \"$(command -v geophone)\"",
+        is_needed: false,
     }
 }
 
@@ -117,12 +140,14 @@ mod tests {
         };
         write("proc/sys/kernel/osrelease", "5.4.0-150-generic\n");
         write("proc/self/status", "Name:\tgeophone\nCapEff:\t0000008000000000\n");
+        write("proc/kallsyms", "0000000000000000 A fixed_percpu_data\n");
         let found = requirements(&root);
         assert!(found.iter().all(|requirement| requirement.found.is_err() && !requirement.mend.is_empty()), "{found:?}");
         assert_eq!(missing_capabilities(&root), ["CAP_PERFMON", "CAP_SYS_PTRACE"]);
         write("proc/sys/kernel/osrelease", "6.18.1\n");
         write("proc/self/status", "CapEff:\t000001ffffffffff\n");
         write("sys/kernel/btf/vmlinux", "");
+        write("proc/kallsyms", "ffffffff81000000 T _text\n");
         std::os::unix::fs::symlink(HOST_PID_NAMESPACE, root.join("proc/self/ns").join("pid"))
             .or_else(|_| {
                 fs::create_dir_all(root.join("proc/self/ns"))
@@ -130,6 +155,7 @@ mod tests {
             })
             .expect("writable");
         assert!(check(&root).is_ok(), "{:?}", requirements(&root));
+        assert!(requirements(&root).iter().all(|requirement| requirement.found.is_ok()), "{:?}", requirements(&root));
         fs::remove_dir_all(&root).expect("made above");
     }
 }

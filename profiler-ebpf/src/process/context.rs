@@ -1,13 +1,13 @@
 //! Attributes that a process publishes of itself (OTEP 4719): a mapping with a header, written by the
 //! process, read by us under its sequence lock.
 
-use super::Mapping;
+use super::{Mapping, Memory};
 use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value},
     resource::v1::Resource,
 };
 use prost::Message;
-use std::{fs::File, os::unix::fs::FileExt};
+use std::os::unix::fs::FileExt;
 
 const SIGNATURE: &[u8; 8] = b"OTEL_CTX";
 const VERSION: u32 = 2;
@@ -40,7 +40,7 @@ impl ProcessContext {
 
 /// What the process published, if anything.
 pub fn read_context(pid: u32, mappings: &[Mapping]) -> Option<ProcessContext> {
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let memory = Memory::of(pid);
     let ours = |mapping: &&Mapping| NAMES.iter().any(|name| mapping.path.starts_with(name));
     mappings.iter().filter(ours).find_map(|mapping| read(&memory, mapping.start))
 }

@@ -58,14 +58,19 @@ pub struct Elf {
     pub context: Option<Place>,
 }
 
+fn map(file: &File) -> Option<Mmap> {
+    // SAFETY: mapped read-only and private. Code that runs is not written in place (the kernel refuses it for executables,
+    // packagers replace files), which would be the only way to change what is read.
+    #[allow(unsafe_code, reason = "tables of large programs must not be copied to memory")]
+    unsafe { Mmap::map(file) }.ok()
+}
+
 impl Elf {
     /// Reads the file; `None` where it is no ELF file for this machine.
     pub fn open(file: &File) -> Option<Self> {
-        // SAFETY: mapped read-only and private. Code that runs is not written in place (the kernel refuses
-        // it for executables, packagers replace files), which would be the only way to change what is read.
-        #[allow(unsafe_code, reason = "unwind tables of large programs must not be copied to memory")]
-        let map = Arc::new(unsafe { Mmap::map(file) }.ok()?);
-        let parsed = ElfFile64::<Endianness>::parse(&**map).ok()?;
+        // What is read now, symbols above all, is let go at the end; of what is kept a page is read when it is needed.
+        let (now, map) = (map(file)?, Arc::new(map(file)?));
+        let parsed = ElfFile64::<Endianness>::parse(&*now).ok()?;
         let endian = parsed.endian();
         let mut elf = Self::default();
         let is_code =
@@ -116,9 +121,7 @@ impl Elf {
 /// Where in the file a function begins, by name: the whole symbol, or its end after `::`.
 pub fn function_offset(file: &File, wanted: &str) -> Option<u64> {
     use object::{Object as _, ObjectSymbol as _, SymbolKind};
-    // SAFETY: as in `Elf::open`.
-    #[allow(unsafe_code, reason = "symbol tables of large programs must not be copied to memory")]
-    let map = unsafe { Mmap::map(file) }.ok()?;
+    let map = map(file)?;
     let parsed = object::File::parse(&*map).ok()?;
     let elf = Elf::open(file)?;
     let functions =

@@ -1,8 +1,7 @@
 //! Whose process it is: `service.name` and `service.instance.id`, from what the process publishes, else
 //! from the environment that OpenTelemetry's SDKs read.
 
-use super::{Mapping, read_context};
-use std::fs;
+use super::{Mapping, Memory, read_context};
 
 /// Who a process says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub fn identify(pid: u32, mappings: &[Mapping]) -> Identity {
     if !published.service.is_empty() {
         return published;
     }
-    fs::read(format!("/proc/{pid}/environ")).map(|environment| of_environment(&environment)).unwrap_or_default()
+    of_environment(&Memory::of(pid).environment())
 }
 
 /// `OTEL_SERVICE_NAME` wins over `service.name` in `OTEL_RESOURCE_ATTRIBUTES`.

@@ -61,9 +61,10 @@ impl Modules {
         }
         let file = File::open(format!("/proc/{pid}/root{}", mapping.path)).ok();
         let same = |file: &File| file.metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::ino(&found) == mapping.file.1);
-        // Replaced on disk since it was started: the kernel still has the old one.
+        // In a folder that is closed to us, or replaced since it was started: the kernel still has it.
+        let program = || File::open(format!("/proc/{pid}/exe")).ok().filter(same);
         let mapped = || File::open(format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.start, mapping.end)).ok();
-        let file = file.filter(same).or_else(mapped);
+        let file = file.filter(same).or_else(program).or_else(mapped);
         let elf = file.as_ref().and_then(Elf::open);
         let number = self.all.len() as ModuleId;
         self.all.push(Arc::new(Module { path: mapping.path.clone(), elf, file }));

@@ -30,6 +30,8 @@ pub struct Facts {
     pub has_context: bool,
     /// Frame pointers do not reach.
     pub needs_snapshot: bool,
+    /// It was seen often enough on the CPU to say whether they do.
+    pub is_judged: bool,
     /// Lives.
     pub is_alive: bool,
 }
@@ -66,8 +68,8 @@ impl Process {
         self.unwinder.get_or_insert_with(|| Unwinder::new(&self.mappings, modules))
     }
 
-    /// Learns from a sample whether frame pointers reach; true when that has just been decided against.
-    pub fn judge(&mut self, frames: usize) -> bool {
+    /// See `Table::judge`.
+    fn judge(&mut self, frames: usize) -> bool {
         if self.seen >= TRIAL || self.watch.flags & watch::SNAPSHOT != 0 {
             return false;
         }
@@ -138,6 +140,18 @@ impl Table {
     /// The process, if it is known.
     pub fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
         self.alive.get_mut(&pid)
+    }
+
+    /// Learns from a sample whether frame pointers reach; gives what the kernel's side must know when that has just been
+    /// decided against.
+    pub fn judge(&mut self, pid: u32, frames: usize) -> Option<Watch> {
+        let process = self.alive.get_mut(&pid)?;
+        let decided = process.judge(frames);
+        if let Some(facts) = self.facts.get_mut(&process.number) {
+            facts.needs_snapshot |= decided;
+            facts.is_judged |= decided || process.seen >= TRIAL;
+        }
+        decided.then_some(process.watch)
     }
 
     /// Reads what the process is now; whether that changes what the kernel's side must know.
@@ -266,8 +280,10 @@ mod tests {
     #[test]
     fn short_chains_ask_for_snapshots() {
         let (mut table, mut modules) = (Table::new(false, None), Modules::default());
-        let (process, _) = table.meet(std::process::id(), "test", 1, &mut modules);
-        assert_eq!((0..8).map(|_| process.judge(1)).filter(|decided| *decided).count(), 1);
-        assert!(process.watch.flags & watch::SNAPSHOT != 0);
+        let pid = std::process::id();
+        let number = table.meet(pid, "test", 1, &mut modules).0.number;
+        let decided: Vec<Watch> = (0..8).filter_map(|_| table.judge(pid, 1)).collect();
+        assert!(decided.len() == 1 && decided[0].flags & watch::SNAPSHOT != 0, "{decided:?}");
+        assert!(table.facts(number).is_some_and(|facts| facts.needs_snapshot && facts.is_judged));
     }
 }

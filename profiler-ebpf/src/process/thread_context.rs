@@ -1,14 +1,14 @@
 //! Where a process keeps the context of each thread (OTEP 4947): the thread-local variable
 //! `otel_thread_ctx_v1`, found in the executable or in any shared object, however the linker reaches it.
 
-use super::{Mapping, Module};
+use super::{Mapping, Memory, Module};
 use crate::kernel::{Watch, watch};
 use object::{
     Endianness,
     elf::{PT_TLS, R_X86_64_DTPMOD64, R_X86_64_TLSDESC, R_X86_64_TPOFF64, SHT_RELA, STT_TLS},
     read::elf::{ElfFile, FileHeader, ProgramHeader, Rela, SectionHeader, Sym},
 };
-use std::{fs::File, os::unix::fs::FileExt};
+use std::os::unix::fs::FileExt;
 
 /// The variable's name.
 pub const SYMBOL: &str = "otel_thread_ctx_v1";
@@ -89,7 +89,7 @@ pub fn find_thread_context<'a>(pid: u32, mappings: &[Mapping], module_of: impl F
 
 /// Reads what the dynamic linker wrote into the slot.
 fn resolve(pid: u32, bias: u64, slot: Slot, in_block: i64) -> Option<Watch> {
-    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let memory = Memory::of(pid);
     let word = |at: u64| {
         let mut bytes = [0; 8];
         memory.read_exact_at(&mut bytes, at).ok().map(|()| u64::from_ne_bytes(bytes))

@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory of the whole ring.
+    /// Memory of the whole ring: with it a recorder stays below 100 MB.
     pub bytes_max: usize,
     /// Nothing older.
     pub keep_ns: u64,
@@ -18,7 +18,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes_max: 64 << 20, keep_ns: 15 * 60 * 1_000_000_000, epoch_ns: 60 * 1_000_000_000 }
+        Self { bytes_max: 48 << 20, keep_ns: 15 * 60 * 1_000_000_000, epoch_ns: 60 * 1_000_000_000 }
     }
 }
 
@@ -120,8 +120,8 @@ impl Ring {
         self.epochs.iter().flat_map(Epoch::processes).collect()
     }
 
-    /// Samples that are wanted, at most `max`, the newest first to go.
-    pub fn find(&self, wanted: &Wanted, max: usize) -> Vec<Found> {
+    /// Samples that are wanted and meant, at most `max`, the newest first to go.
+    pub fn find(&self, wanted: &Wanted, is_meant: impl Fn(&Entry) -> bool, max: usize) -> Vec<Found> {
         let mut found = Vec::new();
         for epoch in self.epochs.iter().filter(|epoch| epoch.to >= wanted.from && epoch.from <= wanted.to) {
             let is_wanted = |entry: &Entry| {
@@ -129,6 +129,7 @@ impl Ring {
                 entry.at.plus(half) >= wanted.from
                     && entry.at.minus(half) <= wanted.to
                     && (wanted.processes.contains(&entry.process) || entry.tag.is_some_and(|tag| wanted.tags.contains(&tag)))
+                    && is_meant(entry)
             };
             epoch.each(is_wanted, |sample| {
                 if found.len() < max {
@@ -164,10 +165,10 @@ mod tests {
         assert!(keep(&mut ring, entry(at + SECOND_NS, 4, None), &frames[..2]));
         let tag = Tag { trace_id: TraceId([9; 16]), span_id: SpanId([9; 8]) };
         let wanted = Wanted { from: UnixNanos(at - SECOND_NS), to: UnixNanos(at + SECOND_NS), tags: [tag].into(), processes: [4].into() };
-        let found = ring.find(&wanted, 10);
+        let found = ring.find(&wanted, |_| true, 10);
         assert_eq!(found.iter().map(|sample| sample.frames.as_slice()).collect::<Vec<_>>(), [&frames[..], &frames[..2]]);
         assert_eq!(found[0].entry, entry(at, 3, Some(9)));
-        assert_eq!(ring.find(&Wanted { tags: [tag].into(), ..Wanted::default() }, 10), []);
+        assert_eq!(ring.find(&Wanted { tags: [tag].into(), ..Wanted::default() }, |_| true, 10), []);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Frames whose names are remembered.
-const CACHED_MAX: usize = 100_000;
+const CACHED_MAX: usize = 20_000;
 /// Files whose symbols are held; all are let go when more come.
 const OPEN_MAX: usize = 64;
 
@@ -44,6 +44,8 @@ pub struct Names {
     opened: HashSet<PathBuf>,
     known: HashMap<Key, Name>,
     perf_maps: HashMap<u32, PerfMap>,
+    /// Since the last `rest`.
+    was_used: bool,
 }
 
 /// A symbol as people write it.
@@ -62,6 +64,7 @@ impl Names {
         if self.known.len() > CACHED_MAX {
             self.known.clear();
         }
+        self.was_used = true;
         self.perf_maps.clear();
         let mut wanted: HashMap<ModuleId, HashSet<u64>> = HashMap::new();
         for ((module, at), (pid, own_pid)) in frames {
@@ -84,6 +87,15 @@ impl Names {
             let file = modules.get(module).map_or("[kernel]", Module::name);
             names.iter_mut().flatten().for_each(|frame| file.clone_into(&mut frame.module));
             self.known.extend(addresses.into_iter().zip(names).map(|(at, name)| ((module, at, 0), name)));
+        }
+    }
+
+    /// Lets symbol tables go that nobody has needed since the last call; names that were found stay.
+    pub fn rest(&mut self) {
+        if !std::mem::take(&mut self.was_used) {
+            self.symbolizer = None;
+            self.opened.clear();
+            self.perf_maps.clear();
         }
     }
 

@@ -1,15 +1,16 @@
 //! How often the stacks name the fault: many injections of four kinds, each asked about on its own.
 
-use crate::{Logged, Target, Watching, first_of, lock, request, settle, target::EVERY_KIND};
+use crate::{
+    Logged, Target, Watching, first_of, lock, request,
+    target::{EVERY_KIND, SPANS},
+};
 use geophone_profiler_ebpf::attach::belonging;
 use geophone_proto::{UnixNanos, stacks::LinkClass};
 use serde_json::json;
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 /// Injections of a kind where `GEOPHONE_INJECTIONS` does not say.
-const QUICK: usize = 10;
-/// Spans of one injection, as the target runs them.
-const SPANS: usize = 16;
+const QUICK: usize = 6;
 
 /// Spans by injection: it is the first half of their trace's id.
 fn by_injection(logged: &[Logged]) -> BTreeMap<u64, Vec<Logged>> {
@@ -58,28 +59,33 @@ fn record(watching: &Watching, logged: &[Logged], folder: &Path) {
 // Scenario: injection after injection, a few spans burn the CPU, sleep, wait for a lock or for the disk, each in a
 // function of its own, beside normal spans; at the ordinary rate. `GEOPHONE_INJECTIONS=100` asks for more of each.
 // `GEOPHONE_SESSION=tests/recorded` keeps four of them there.
-// Guarantees: in at least 95 of 100 that function leads the difference, linked by span.
+// Guarantees: in at least 95 of 100 that function leads the difference and is the culprit, linked by span.
 #[test]
 fn the_fault_is_named_in_nearly_every_injection() {
     let _turn = lock();
     let each: usize = std::env::var("GEOPHONE_INJECTIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(QUICK);
     let Some(mut watching) = Watching::start(99) else { return };
     let target = Target::start("every", &[]);
-    settle();
-    // The first ones began before the target was known.
-    let (kinds, early) = (EVERY_KIND.len(), 20);
+    let from = watching.until_known(&target);
+    let kinds = EVERY_KIND.len();
     let wanted = each * kinds;
-    let logged = target.log((wanted + early + 1) * SPANS);
+    // Those around the moment when the target is known, and at the end, are not whole.
+    let logged = target.log_until(from, (wanted + 2) * SPANS);
     watching.stop();
+    let is_whole = |spans: &Vec<Logged>| spans.len() == SPANS && spans.iter().all(|one| one.span.start > from);
+    let groups: Vec<_> = by_injection(&logged).into_iter().filter(|(_, spans)| is_whole(spans)).take(wanted).collect();
     let (mut named, mut asked, mut wrong) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    for (number, spans) in by_injection(&logged).into_iter().skip(early).take(wanted) {
+    for (number, spans) in groups {
         let hot = EVERY_KIND[usize::try_from(number).expect("few") % kinds];
         *asked.entry(hot).or_insert(0) += 1;
         let answer = watching.archive.answer(&request(&spans), UnixNanos(u64::MAX));
-        let found = answer.stacks.filter(|stacks| stacks.link == LinkClass::Span).and_then(|stacks| first_of(&stacks).map(|first| first.0));
-        match found {
-            Some(found) if found == hot => *named.entry(hot).or_insert(0) += 1,
-            other => wrong.push((number, hot, other)),
+        let stacks = answer.stacks.filter(|stacks| stacks.link == LinkClass::Span);
+        let first = stacks.as_ref().and_then(|stacks| first_of(stacks).map(|first| first.0));
+        let culprit = stacks.and_then(|stacks| Some(stacks.culprit?.function));
+        if first.as_deref() == Some(hot) && culprit.as_ref().is_some_and(|function| function.ends_with(hot)) {
+            *named.entry(hot).or_insert(0) += 1;
+        } else {
+            wrong.push((number, hot, first, culprit));
         }
     }
     eprintln!("named {named:?} of {asked:?}; else {wrong:?}");

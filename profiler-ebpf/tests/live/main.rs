@@ -3,17 +3,19 @@
 
 #![allow(clippy::disallowed_methods, reason = "the process that is watched sleeps on purpose and logs wall-clock times")]
 
+mod agent;
 mod injections;
 mod places;
 mod target;
 
-use geophone_profiler_ebpf::{Archive, ProfilerError, Recorder, Recording, Sample, Subject};
+use geophone_profiler_ebpf::{Archive, Facts, ProfilerError, Recorder, Recording, Sample, Subject, requirements};
 use geophone_proto::{
     SpanId, TraceId, UnixNanos,
     stacks::{LinkClass, SpanPlace, StackRequest, ThreadState, WantedSpan},
 };
 use std::{
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -26,12 +28,29 @@ use std::{
 /// Tests here measure time on the CPU: one after the other.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The target of the tests, when it is one.
+/// The target of the tests, or a recorder of its own, when it is one.
 #[test]
 fn target_process() {
-    if let Ok(kind) = std::env::var(target::KIND) {
-        target::run(&kind);
+    match std::env::var(target::KIND).as_deref() {
+        Ok(agent::KIND) => agent::run(),
+        Ok(kind) => target::run(kind),
+        Err(_) => {}
     }
+}
+
+/// Whether a recorder must run here: then a test fails where it does not, and must not skip.
+fn must_run() -> bool {
+    std::env::var("GEOPHONE_REQUIRE_EBPF").is_ok_and(|value| value == "1")
+}
+
+/// Whether this machine lets us record; says so where not.
+fn may_record() -> bool {
+    let missing = requirements(Path::new("/")).into_iter().filter(|one| one.is_needed).find_map(|one| one.found.err());
+    if let Some(missing) = &missing {
+        assert!(!must_run(), "GEOPHONE_REQUIRE_EBPF=1, but {missing}");
+        eprintln!("skipped: {missing}");
+    }
+    missing.is_none()
 }
 
 struct Watching {
@@ -47,8 +66,7 @@ impl Watching {
         let (recorder, archive) = match started {
             Ok(started) => started,
             Err(error) => {
-                let must = std::env::var("GEOPHONE_REQUIRE_EBPF").is_ok_and(|value| value == "1");
-                assert!(!must, "GEOPHONE_REQUIRE_EBPF=1, but {error}");
+                assert!(!must_run(), "GEOPHONE_REQUIRE_EBPF=1, but {error}");
                 assert!(!matches!(error, ProfilerError::NotFound(_)), "{error}");
                 eprintln!("skipped: {error}");
                 return None;
@@ -58,6 +76,37 @@ impl Watching {
         let sign = stop.clone();
         let thread = Some(std::thread::spawn(move || recorder.run(&sign)));
         Some(Self { archive, stop, thread })
+    }
+
+    /// Until a living process is known as wanted; the time from which on it is. Mappings and contexts come after a program
+    /// has begun, and are looked for again and again.
+    fn until(&self, what: &str, is_known: impl Fn(&Facts) -> bool) -> UnixNanos {
+        let begun = Instant::now();
+        while !self.archive.processes().iter().any(&is_known) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "never known: {what}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        now()
+    }
+
+    /// Until there are so many samples on the CPU of a process since a time: these.
+    fn until_sampled(&self, pid: u32, from: UnixNanos, wanted: usize) -> Vec<Sample> {
+        let begun = Instant::now();
+        loop {
+            let mut samples = self.archive.samples(&Subject::Process(pid), from, UnixNanos(u64::MAX)).expect("it runs");
+            samples.retain(|sample| sample.state == ThreadState::OnCpu && sample.at >= from);
+            if samples.len() >= wanted {
+                return samples;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "only {} samples of {pid}", samples.len());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// Until this target's spans are known.
+    fn until_known(&self, target: &Target) -> UnixNanos {
+        let pid = target.child.id();
+        self.until("the target's thread context", |facts| facts.pid == pid && facts.has_context && facts.identity.service == "watched")
     }
 
     fn stop(&mut self) {
@@ -103,14 +152,21 @@ impl Target {
     }
 
     /// Ends it after this many spans and gives its log.
-    fn log(mut self, spans: usize) -> Vec<Logged> {
+    fn log(self, spans: usize) -> Vec<Logged> {
+        self.log_until(UnixNanos(0), spans)
+    }
+
+    /// Ends it when this many spans have begun after a time, and gives its log.
+    fn log_until(mut self, from: UnixNanos, spans: usize) -> Vec<Logged> {
         let mut output = BufReader::new(self.child.stdout.take().expect("piped"));
         let mut logged = Vec::new();
-        let mut line = String::new();
-        while logged.len() < spans {
+        let (mut line, mut counted) = (String::new(), 0);
+        while counted < spans {
             line.clear();
             assert!(output.read_line(&mut line).expect("text") > 0, "the target has ended early");
-            logged.extend(parse(&line));
+            let one = parse(&line);
+            counted += usize::from(one.as_ref().is_some_and(|one| one.span.start > from));
+            logged.extend(one);
         }
         drop(self.input.take());
         let mut rest = String::new();
@@ -141,18 +197,14 @@ fn request(logged: &[Logged]) -> StackRequest {
     }
 }
 
-/// Whether a sample lies where its span was. What a thread waited for is told when it leaves the CPU the next time.
+/// Whether a sample lies where its span was; the clocks of both sides are read one after the other.
 fn is_within(sample: &Sample, one: &Logged) -> bool {
-    let late_ns = if sample.state == ThreadState::OnCpu { 100_000 } else { 100_000_000 };
-    one.span.start.minus(100_000) <= sample.at && sample.at <= one.span.end.plus(late_ns)
+    one.span.start.minus(100_000) <= sample.at && sample.at <= one.span.end.plus(100_000)
 }
 
-/// Time until the recorder knows the target: mappings and contexts come after the program has begun.
-fn settle() {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(1_300) {
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+fn now() -> UnixNanos {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    UnixNanos(u64::try_from(now.as_nanos()).expect("small"))
 }
 
 fn lock() -> std::sync::MutexGuard<'static, ()> {
@@ -168,8 +220,8 @@ fn tags_are_the_targets_own() {
     let Some(mut watching) = Watching::start(997) else { return };
     let target = Target::start("mixed", &[]);
     let pid = target.child.id();
-    settle();
-    let logged = target.log(250);
+    let from = watching.until_known(&target);
+    let logged = target.log_until(from, 200);
     watching.stop();
     let samples = watching.archive.samples(&Subject::Process(pid), UnixNanos(0), UnixNanos(u64::MAX)).expect("it ran");
     let (mut right, mut wrong, mut missing) = (0, Vec::new(), 0);
@@ -203,11 +255,8 @@ fn long_spans_have_stacks() {
     let _turn = lock();
     let Some(mut watching) = Watching::start(99) else { return };
     let target = Target::start("mixed", &[]);
-    settle();
-    let from = UnixNanos(
-        u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos()).expect("small"),
-    );
-    let logged = target.log(350);
+    let from = watching.until_known(&target);
+    let logged = target.log_until(from, 240);
     watching.stop();
     let long: Vec<Logged> =
         logged.into_iter().filter(|one| one.span.start > from && one.span.end.since(one.span.start) >= 10_000_000).collect();
@@ -218,17 +267,26 @@ fn long_spans_have_stacks() {
     assert!(stacks.spans * 100 >= stacks.spans_flagged * 99, "{} of {}", stacks.spans, stacks.spans_flagged);
 }
 
+/// Time of this thread on the CPU.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    Duration::from_nanos(text.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number"))
+}
+
 /// Runs a kind of fault and gives the answer for its slow spans.
 fn fault(kind: &str) -> Option<(geophone_proto::stacks::Stacks, String)> {
     let mut watching = Watching::start(99)?;
     let target = Target::start(kind, &[]);
-    settle();
-    let logged = target.log(150);
+    let from = watching.until_known(&target);
+    let mut logged = target.log_until(from, 70);
     watching.stop();
-    let asked = Instant::now();
+    logged.retain(|one| one.span.start > from);
+    let (asked, busy) = (Instant::now(), cpu_time());
     let answer = watching.archive.answer(&request(&logged), UnixNanos(u64::MAX));
-    eprintln!("{kind}: answered after {:?}", asked.elapsed());
-    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    let took = cpu_time() - busy;
+    eprintln!("{kind}: answered after {:?}, {took:?} of them on the CPU", asked.elapsed());
+    // The promise is two seconds; what others do on this machine is not ours.
+    assert!(took < Duration::from_secs(2), "{took:?} on the CPU");
     Some((answer.stacks.expect("there are stacks"), answer.folded_text))
 }
 
@@ -255,6 +313,8 @@ fn the_hot_function_is_first() {
     {
         let Some((stacks, folded)) = fault(kind) else { return };
         assert_eq!(stacks.link, LinkClass::Span, "{kind}");
+        let culprit = stacks.culprit.as_ref().unwrap_or_else(|| panic!("{kind}: no culprit\n{folded}"));
+        assert!(culprit.function.ends_with(function), "{kind}: {culprit:?}\n{folded}");
         let (found, doing) = first_of_ours(&stacks);
         // On a machine that others keep busy, who wants to run mostly waits.
         let is_right = doing == state || state == ThreadState::OnCpu && doing == ThreadState::Waiting;
@@ -267,6 +327,34 @@ fn the_hot_function_is_first() {
     }
 }
 
+/// Samples a second, and how much of that time they stand for.
+fn rate(samples: &[Sample]) -> (f64, f64) {
+    let (first, last) = (samples.iter().map(|sample| sample.at).min(), samples.iter().map(|sample| sample.at).max());
+    let seconds = first.zip(last).map_or(0.0, |(first, last)| last.since(first) as f64 / 1e9);
+    let weight: u64 = samples.iter().map(|sample| sample.weight_ns).sum();
+    ((samples.len() - 1) as f64 / seconds, weight as f64 / 1e9 / seconds)
+}
+
+// Scenario: spans that have just ended are flagged.
+// Guarantees: their process is sampled many times as often for a while, and each sample stands for less time.
+#[test]
+fn a_flagged_process_is_looked_at_closer() {
+    let _turn = lock();
+    let Some(mut watching) = Watching::start(19) else { return };
+    let target = Target::start("burn", &[]);
+    let (pid, from) = (target.child.id(), watching.until_known(&target));
+    let calm = rate(&watching.until_sampled(pid, from, 10));
+    let span = WantedSpan { trace_id: TraceId([1; 16]), span_id: SpanId([1; 8]), start: from, end: now() };
+    watching.archive.answer(&StackRequest { flagged: vec![span], ..request(&[]) }, now());
+    let from = now();
+    let close = rate(&watching.until_sampled(pid, from, 200)[20..]);
+    watching.stop();
+    target.log(1);
+    eprintln!("samples a second and their share of the time: {calm:?}, then {close:?}");
+    assert!(close.0 > 5.0 * calm.0, "{calm:?}, then {close:?}");
+    assert!(close.1 < 1.2, "more time than there was: {close:?}");
+}
+
 // Scenario: a process that publishes nothing, known by its environment only.
 // Guarantees: the link says how little is known, and rises with what the spans' attributes say.
 #[test]
@@ -275,8 +363,8 @@ fn without_thread_context_the_link_says_so() {
     let Some(mut watching) = Watching::start(99) else { return };
     let target = Target::start("burn", &[(target::SILENT, "1"), ("OTEL_SERVICE_NAME", "watched")]);
     let pid = target.child.id();
-    settle();
-    let logged = target.log(40);
+    let from = watching.until("the service of a silent target", |facts| facts.pid == pid && facts.identity.service == "watched");
+    let logged = target.log_until(from, 40);
     watching.stop();
     let link = |places: Vec<SpanPlace>| {
         let answer = watching.archive.answer(&StackRequest { places, ..request(&logged) }, UnixNanos(u64::MAX));
@@ -305,8 +393,8 @@ fn restarts_and_short_lives() {
     for _ in 0..2 {
         let target = Target::start("burn", &[]);
         let pid = target.child.id();
-        settle();
-        target.log(20);
+        let from = watching.until_known(&target);
+        target.log_until(from, 20);
         let samples = watching.archive.samples(&Subject::Process(pid), UnixNanos(0), UnixNanos(u64::MAX)).expect("it ran");
         let is_ours = |sample: &&Sample| sample.span_id.is_some() && sample.stack.iter().any(|frame| frame.function.ends_with("hot_burn"));
         tagged.push(samples.iter().filter(is_ours).count());

@@ -28,6 +28,10 @@ pub enum Kind {
 
 /// Functions of the faults of `Every`, in the order of the injections.
 pub const EVERY_KIND: [&str; 4] = ["hot_burn", "hot_lock", "hot_sleep", "hot_disk"];
+/// Spans of one injection.
+pub const SPANS: usize = 12;
+/// Of these, without the fault.
+const NORMAL: u8 = 5;
 /// How long a fault's spans are longer.
 const FAULT: Duration = Duration::from_millis(12);
 
@@ -116,8 +120,8 @@ fn gettid() -> u32 {
 
 /// Normal spans, then some with the fault whose turn it is; the first half of their trace's id says which.
 fn injection(number: u64) {
-    for place in 0..16 {
-        let (mut trace_id, start, is_slow) = ([0; 16], now_ns(), place >= 6);
+    for place in 0..SPANS as u8 {
+        let (mut trace_id, start, is_slow) = ([0; 16], now_ns(), place >= NORMAL);
         trace_id[..8].copy_from_slice(&(number + 1).to_be_bytes());
         trace_id[15] = place;
         let span_id = (number << 8 | u64::from(place) | 1 << 40).to_be_bytes();
