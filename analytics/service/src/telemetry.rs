@@ -82,6 +82,8 @@ fn describe() {
         "geophone_action_delay_seconds",
         "From the arrival of the record that made the brain decide to the start of the action"
     );
+    describe_histogram!("geophone_stack_answer_seconds", "From a question for stacks of spans to named functions");
+    describe_counter!("geophone_profiler_answers_cut_total", "Questions for stacks of which more was recorded than is told");
     describe_gauge!("geophone_brain_behind_records", "Records of the log that the brain has not seen");
     describe_counter!("geophone_brain_rebuilds_total", "Times the brain panicked and was rebuilt from snapshot and log");
     describe_counter!("geophone_brain_skipped_records_total", "Records that the brain cannot take, kept in the quarantine folder");

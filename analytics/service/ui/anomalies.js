@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { attributes } from "./attributes.js";
 import { chip, empty, h, panel, table } from "./dom.js";
-import { flame, linkBadge } from "./flame.js";
+import { stackPanel } from "./flame.js";
 import * as format from "./format.js";
 import { anomalyChart, anomalyColumns, filters, more } from "./incidents.js";
 
@@ -45,26 +45,6 @@ function waterfall(contributions) {
   }));
 }
 
-const lasting = (ns) => format.value(ns / 1e9, "duration");
-
-async function stacks({ id, stacks: found }) {
-  if (!found) return empty("No stacks: no profiler runs where these spans ran, or they were too short to be seen.");
-  return [
-    h("div", { class: "chips" }, linkBadge(found.link),
-      h("span", { class: "small soft" }, `${found.spans} of ${found.spans_flagged} flagged spans, ${found.samples} samples · on CPU ${lasting(found.on_cpu_ns)} · blocked ${lasting(found.blocked_ns)} · waiting ${lasting(found.waiting_ns)}`)),
-    await flame(id).catch(() => null),
-    table([
-      ["Function", (f) => [h("code", {}, f.function), f.file ? h("div", { class: "small soft" }, f.line ? `${f.file}:${f.line}` : f.file) : null]],
-      ["State", (f) => f.state.replace("_", " ")],
-      ["More than normal", (f) => lasting(f.total_ns - f.baseline_total_ns), "num"],
-      ["Total", (f) => lasting(f.total_ns), "num"],
-      ["Self", (f) => lasting(f.self_ns), "num wide"],
-    ], found.top.slice(0, 30)),
-    h("p", { class: "small" }, h("a", { href: found.folded }, "folded stacks"), " · ", h("a", { href: found.pprof }, "pprof"), " · ",
-      h("a", { href: `/api/v1/anomalies/${id}/flamegraph`, target: "_blank", rel: "noopener" }, "SVG")),
-  ];
-}
-
 /** How far from what was expected, in words. */
 function distance({ actual, expected, series }) {
   if (actual === null || !expected || /value/.test(series.kind)) return null;
@@ -72,7 +52,7 @@ function distance({ actual, expected, series }) {
   return `${times >= 100 ? times.toFixed(0) : Number(times.toFixed(times < 1 ? 2 : 1))}× expected`;
 }
 
-const traceQuery = (trace) => `/query?sql=${encodeURIComponent(`SELECT service, name, kind, start_ns, duration_ns, status FROM spans WHERE trace_id = '${trace}' ORDER BY start_ns`)}`;
+const traceQuery = (trace) => `/query?sql=${encodeURIComponent(`SELECT span_id, service, name, kind, start_ns, duration_ns, status FROM spans WHERE trace_id = '${trace}' ORDER BY start_ns`)}`;
 
 export async function anomalyPage({ id }) {
   const anomaly = await api.anomaly(id);
@@ -98,9 +78,10 @@ export async function anomalyPage({ id }) {
           h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, String(value)))))),
         h("p", { class: "small" }, h("a", { href: `/series/${series.key}` }, "all windows of this series")))),
       panel("Spans to look at", exemplars.length
-        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
+        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Stacks", (e) => h("a", { href: `/spans/${e.span_id}` }, "of this span")], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
         : empty("This series does not come from spans.")),
-      panel("Code", await stacks(anomaly)),
+      panel("Code", anomaly.stacks ? await stackPanel(`/anomalies/${id}`, anomaly.stacks)
+        : empty("No stacks: no profiler runs where these spans ran, or they were too short to be seen.")),
     ],
   };
 }

@@ -21,11 +21,15 @@ export const incidents = (filter) => ask(`/incidents${search(filter)}`);
 export const incident = (id) => ask(`/incidents/${encodeURIComponent(id)}`);
 export const anomalies = (filter) => ask(`/anomalies${search(filter)}`);
 export const anomaly = (id) => ask(`/anomalies/${encodeURIComponent(id)}`);
-export async function folded(id, of) {
-  const answer = await fetch(`${BASE}/anomalies/${encodeURIComponent(id)}/folded${search({ of })}`);
+/** Folded stacks of `/anomalies/ID` or `/spans/ID`. */
+export async function folded(whose, of) {
+  const answer = await fetch(`${BASE}${whose}/folded${search({ of })}`);
   if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
   return answer.text();
 }
+export const spanStacks = (id) => ask(`/spans/${encodeURIComponent(id)}/stacks`);
+export const traceStacks = (id) => ask(`/traces/${encodeURIComponent(id)}/stacks`);
+export const profiler = () => ask("/profiler");
 export const actions = (filter) => ask(`/actions${search(filter)}`);
 export const models = () => ask("/models");
 export const series = (filter) => ask(`/series${search(filter)}`);

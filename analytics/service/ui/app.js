@@ -7,6 +7,7 @@ import { overview } from "./overview.js";
 import { incidentList, incidentPage } from "./incidents.js";
 import { anomalyList, anomalyPage } from "./anomalies.js";
 import { seriesPage, services } from "./services.js";
+import { spanPage, stacksPage, tracePage } from "./stacks.js";
 import { traffic } from "./traffic.js";
 import { actions, models, sql } from "./workbench.js";
 
@@ -19,6 +20,9 @@ const routes = [
   [/^\/anomalies\/([^/]+)$/, anomalyPage, "Anomaly"],
   [/^\/services$/, services, "Services"],
   [/^\/series\/([^/]+)$/, seriesPage, "Series"],
+  [/^\/stacks$/, stacksPage, "Stacks"],
+  [/^\/spans\/([^/]+)$/, spanPage, "Span"],
+  [/^\/traces\/([^/]+)$/, tracePage, "Trace"],
   [/^\/actions$/, actions, "Actions"],
   [/^\/models$/, models, "Models"],
   [/^\/traffic$/, traffic, "Traffic"],

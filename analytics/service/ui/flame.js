@@ -1,8 +1,8 @@
-// The difference flame graph: width is time in the flagged spans, colour what they have more or less of
-// than as many normal spans. The table beside it says the same without colours.
+// Stacks of an anomaly or a span: link, sums, difference flame graph, table. Width is time in the flagged spans, colour what they
+// have more or less of than as many normal spans. The table says the same without colours.
 
 import * as api from "./api.js";
-import { chip, empty, h } from "./dom.js";
+import { chip, empty, folded, h, table } from "./dom.js";
 import * as format from "./format.js";
 
 const STATES = [["", "all"], ["[on_cpu]", "on CPU"], ["[blocked]", "off CPU: blocked"], ["[waiting]", "off CPU: waiting for a core"]];
@@ -20,13 +20,13 @@ const LINKS = {
 /** How surely the stacks belong to the spans, in words as well. */
 export const linkBadge = (link) => [chip(`linked by ${link}`, LINKS[link]), h("span", { class: "small soft" }, LINKS[link])];
 
-function grow(root, text, side, state) {
+function grow(root, text, side, keep) {
   for (const line of text.split("\n")) {
     const cut = line.lastIndexOf(" ");
     const ns = Number(line.slice(cut + 1));
     if (cut < 0 || !Number.isFinite(ns)) continue;
-    const frames = line.slice(0, cut).split(";");
-    if (state && frames[1] !== state) continue;
+    const frames = keep(line.slice(0, cut).split(";"));
+    if (!frames) continue;
     let node = root;
     node[side] += ns;
     for (const name of frames) {
@@ -37,25 +37,53 @@ function grow(root, text, side, state) {
   }
 }
 
-/** Both texts as one tree. */
-export function tree(flagged, normal, state) {
+function grown(flagged, normal, keep) {
   const root = { name: "all", flagged: 0, normal: 0, children: new Map(), parent: null };
-  grow(root, flagged, "flagged", state);
-  grow(root, normal, "normal", state);
+  grow(root, flagged, "flagged", keep);
+  grow(root, normal, "normal", keep);
   return root;
 }
 
 /** Frames that are no program's own: states, kernel, C library, the language's. */
-const FOREIGN = /^\[|^sys_|^_*(start_thread|clone3?|libc_start)|^(std|core|alloc|tokio)::|^<(std|core|alloc|tokio)/;
+const FOREIGN = /^\[|^sys_|^_start$|^_*(start_thread|clone3?|libc_start)|^__rust|^<?&?(dyn )?(std|core|alloc|tokio)::|^<.* as (std|core|alloc)::|^\{closure#\d+\}<std::/;
 
-/** Follows the largest excess inwards, as long as one child has most of it: where the time went. */
-export function culprit(root) {
-  const excess = (node) => node.flagged - node.normal;
+/** Process, state and functions from the first that is the program's own: how a program or a thread begins says nothing. */
+function inner([process, state, ...functions]) {
+  const isStart = (name, index) => FOREIGN.test(name) || (name === "main" && FOREIGN.test(functions[index + 1] ?? ""));
+  const first = functions.findIndex((name, index) => !isStart(name, index));
+  return [process, state, ...functions.slice(Math.max(first, 0))];
+}
+
+/** Both texts as one tree, of one state or of all. */
+export const tree = (flagged, normal, state) => grown(flagged, normal, (frames) => (!state || frames[1] === state ? inner(frames) : null));
+
+/** The same without the frame of the state: who is preempted in a function would have gone on in it. */
+const calls = (flagged, normal, state) => grown(flagged, normal, (frames) => (!state || frames[1] === state ? inner(frames).toSpliced(1, 1) : null));
+
+const excess = (node) => node.flagged - node.normal;
+
+/** Of all calls of a function that with the largest excess. */
+function callOf(root, name) {
+  let found = null;
+  const nodes = [root];
+  while (nodes.length) {
+    const node = nodes.pop();
+    if (node.name.replace(/(::\{\{closure\}\})+$/, "") === name && !(found && excess(found) > excess(node))) found = node;
+    nodes.push(...node.children.values());
+  }
+  return found;
+}
+
+/** The function that the server named, where it is; else follows the largest excess inwards, as long as one child has most of it. */
+export function culprit(root, named) {
+  const meant = named ? callOf(root, named) : null;
+  if (meant) return meant;
   let node = root;
   let found = null;
   for (;;) {
     const next = [...node.children.values()].sort((a, b) => excess(b) - excess(a))[0];
     if (!next || excess(next) <= 0 || excess(next) < 0.6 * excess(root)) return found;
+    // The outermost is the process.
     if (!FOREIGN.test(next.name) && next.parent?.parent) found = next;
     node = next;
   }
@@ -63,7 +91,6 @@ export function culprit(root) {
 
 /** Names from the caller of where the excess gathers down to the culprit, as `caller › function`. */
 function trail(worst) {
-  const excess = (node) => node.flagged - node.normal;
   const nodes = [];
   for (let node = worst; node.parent?.parent; node = node.parent) nodes.unshift(node);
   const own = nodes.filter((node) => !FOREIGN.test(node.name));
@@ -115,16 +142,16 @@ function draw(root, focus, zoom) {
   return box;
 }
 
-/** The whole panel; `id` is the anomaly's. */
-export async function flame(id) {
-  const [flagged, normal] = await Promise.all([api.folded(id, "flagged"), api.folded(id, "normal").catch(() => "")]);
+/** The panel of the graph; `whose` is `/anomalies/ID` or `/spans/ID`, `named` the culprit. */
+export async function flame(whose, named) {
+  const [flagged, normal] = await Promise.all([api.folded(whose, "flagged"), api.folded(whose, "normal").catch(() => "")]);
   const holder = h("div", {});
   const suspect = h("p", { class: "small" });
   const buttons = STATES.map(([state, word]) => h("button", { type: "button", onclick: () => show(state) }, word));
   function show(state) {
     STATES.forEach(([other], index) => buttons[index].setAttribute("aria-pressed", String(other === state)));
     const root = tree(flagged, normal, state);
-    const worst = culprit(root);
+    const worst = culprit(calls(flagged, normal, state), named);
     suspect.replaceChildren(...(worst ? ["Most of the extra time is in ", trail(worst), ` (${signed(worst.flagged - worst.normal)}).`] : []));
     const zoom = (focus) => holder.replaceChildren(draw(root, focus, zoom));
     if (root.flagged) zoom(root);
@@ -137,6 +164,35 @@ export async function flame(id) {
     h("p", { class: "small soft" }, "Wider = more time in the flagged spans. Red = more than in as many normal spans, blue = less. A click looks closer, a click on what stands above goes back."));
 }
 
+/** File and line, the end of a long path. */
+function place({ file, line }) {
+  const parts = file.split("/");
+  const end = parts.length > 5 ? `…/${parts.slice(-4).join("/")}` : file;
+  return line ? `${end}:${line}` : end;
+}
+
+const counted = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+
+/** Everything that is known of stacks: `whose` as above, `found` as the API tells it. */
+export async function stackPanel(whose, found) {
+  const columns = [
+    ["Function", (f) => [h("code", {}, f.function), f.file ? h("div", { class: "small soft", title: f.file }, place(f)) : null]],
+    ["State", (f) => ({ on_cpu: "on CPU" })[f.state] ?? f.state, "word"],
+    ["More than normal", (f) => lasting(f.total_ns - f.baseline_total_ns), "num"],
+    ["Total", (f) => lasting(f.total_ns), "num"],
+    ["Self", (f) => lasting(f.self_ns), "num wide"],
+  ];
+  return [
+    h("div", { class: "chips" }, linkBadge(found.link),
+      h("span", { class: "small soft" }, `${found.spans_flagged === 1 ? "" : `${found.spans} of `}${counted(found.spans_flagged, "span")}, ${counted(found.samples, "sample")} · on CPU ${lasting(found.on_cpu_ns)} · blocked ${lasting(found.blocked_ns)} · waiting for a core ${lasting(found.waiting_ns)}`)),
+    await flame(whose, found.culprit?.function).catch(() => null),
+    h("h3", {}, "Functions"),
+    folded(found.top.slice(0, 40), 12, (rows) => table(columns, rows), "functions"),
+    h("p", { class: "small" }, h("a", { href: found.folded }, "folded stacks"), " · ", h("a", { href: found.pprof }, "pprof"), " · ",
+      h("a", { href: `/api/v1${whose}/flamegraph`, target: "_blank", rel: "noopener" }, "SVG")),
+  ];
+}
+
 /** Where slow spans spend their extra time, a sentence for each operation and place; anomalies of one operation say it once. */
 export async function culpritLines(anomalies) {
   const lines = (await Promise.all(anomalies.filter((anomaly) => anomaly.stacks).map(culpritLine))).filter(Boolean);
@@ -144,15 +200,18 @@ export async function culpritLines(anomalies) {
   return lines.filter((_, index) => places.indexOf(places[index]) === index);
 }
 
+/** What threads did in a function, the most first; little is left out. */
+function doings({ on_cpu_ns: running, blocked_ns: blocked, waiting_ns: waiting }) {
+  const parts = [[running, "on the CPU"], [blocked, "blocked"], [waiting, "waiting for a core"]].sort((a, b) => b[0] - a[0]);
+  return parts.filter(([ns]) => ns > 0.1 * (running + blocked + waiting)).map(([ns, words]) => `${lasting(ns)} ${words}`).join(", ");
+}
+
 /** The function that an anomaly's slow spans spend their extra time in, as one sentence; nothing where unknown. */
 async function culpritLine(anomaly) {
-  const [flagged, normal] = await Promise.all([api.folded(anomaly.id, "flagged"), api.folded(anomaly.id, "normal").catch(() => "")]).catch(() => ["", ""]);
-  const root = tree(flagged, normal, "");
-  const worst = culprit(root);
+  const whose = `/anomalies/${anomaly.id}`;
+  const [flagged, normal] = await Promise.all([api.folded(whose, "flagged"), api.folded(whose, "normal").catch(() => "")]).catch(() => ["", ""]);
+  const [worst, found] = [culprit(calls(flagged, normal, ""), anomaly.stacks.culprit?.function), anomaly.stacks.culprit];
   if (!worst) return null;
-  const state = { "[on_cpu]": "on the CPU", "[blocked]": "blocked", "[waiting]": "waiting for a core" };
-  let node = worst;
-  while (node.parent && !(node.name in state)) node = node.parent;
-  return h("p", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), ": the extra time is in ", trail(worst),
-    `, ${state[node.name] ?? ""} (${signed(worst.flagged - worst.normal)}). `, linkBadge(anomaly.stacks.link).flatMap((part) => [part, " "]));
+  return h("p", {}, h("a", { href: whose }, `${anomaly.series.service} ${anomaly.series.name}`), ": the extra time is in ", trail(worst),
+    ` (${signed(worst.flagged - worst.normal)}${found ? `: ${doings(found)}` : ""}). `, linkBadge(anomaly.stacks.link).flatMap((part) => [part, " "]));
 }

@@ -64,6 +64,8 @@ const EXAMPLES = [
 /** Nanoseconds since 1970 are shown as a time; everything else as it is. */
 function shown(cell, column) {
   if (cell === null) return "";
+  if (column === "span_id" && /^[0-9a-f]{16}$/.test(cell)) return h("a", { href: `/spans/${cell}`, title: "stacks of this span" }, cell);
+  if (column === "trace_id" && /^[0-9a-f]{32}$/.test(cell)) return h("a", { href: `/traces/${cell}`, title: "stacks of this trace" }, cell);
   if (typeof cell === "object") return JSON.stringify(cell);
   if (/_ns$/.test(column) && typeof cell === "number" && cell > 1e18) return h("span", { title: String(cell) }, new Date(cell / 1e6).toISOString());
   if (/duration_ns$/.test(column) && typeof cell === "number") return h("span", { title: String(cell) }, format.value(cell / 1e9, "duration"));

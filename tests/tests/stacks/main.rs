@@ -1,12 +1,15 @@
-//! Stacks on flagged spans without our own recorder: profiles that others send, and a recorded session.
+//! Stacks on spans, flagged and on request: profiles that others send, a recorded session, and, as root, a real process.
 
+#[path = "../page/browser.rs"]
+mod browser;
+mod recorded;
 mod sender;
+mod till;
 
-use geophone_proto::UnixNanos;
+use browser::Browser;
 use geophone_tests::server::{Server, eventually};
 use sender::{Call, SLOW_FROM, Service};
 use serde_json::{Value, json};
-use std::{fmt::Write as _, fs};
 
 /// Its profiles name spans.
 const TILL: Service = Service { name: "till", pid: 41 };
@@ -35,9 +38,9 @@ fn with_stacks(server: &Server, service: &str) -> Value {
 }
 
 /// Scenario: two services turn slow in one function; a profiler of another make sends profiles by OTLP, of the one with
-/// links to spans, of the other with the process's number only.
-/// Guarantees: both anomalies have stacks, by span and by process; the slow function leads the difference; the folded
-/// text and the flame graph are there.
+/// links to spans, of the other with the process's number only. Somebody opens the incident and the anomaly in a browser.
+/// Guarantees: both anomalies have stacks, by span and by process; the slow function leads the difference and is the
+/// culprit; the folded text and the flame graph are there; the page names the function, with graph, switch, badge and table.
 #[test]
 fn profiles_of_others_are_attached() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -52,52 +55,32 @@ fn profiles_of_others_are_attached() {
         assert_eq!((&first["function"], &first["state"]), (&json!("try_every_voucher"), &json!("on_cpu")), "{stacks}");
         let time = |name: &str| first[name].as_u64().expect("a number");
         assert!(time("total_ns") >= 52_000_000 && time("baseline_total_ns") == 0, "{first}");
+        assert_eq!(stacks["culprit"]["function"], "try_every_voucher", "{stacks}");
         let folded = server.text(&format!("/api/v1/anomalies/{id}/folded"));
         assert!(folded.contains(";[on_cpu];serve;add_up_basket;try_every_voucher "), "{folded}");
         assert!(server.text(&format!("/api/v1/anomalies/{id}/flamegraph")).contains("try_every_voucher"));
+        if let Some(browser) = Browser::find() {
+            is_shown(&browser, &server, &anomaly);
+        }
     }
     assert_eq!(server.stop(), Some(0));
 }
 
-/// Samples of a session as a recorder of ours notes them.
-fn session(calls: &[Call]) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let mut text = String::new();
-    for call in calls {
-        let hot = if call.is_slow { "wait_for_printer" } else { "add_up_basket" };
-        let sample = json!({
-            "at": UnixNanos(call.start_ns + call.length_ns / 2), "weight_ns": call.length_ns / 2, "state": if call.is_slow { "blocked" } else { "on_cpu" },
-            "service": "till", "process": "till", "pid": 41, "tid": 7,
-            "trace_id": hex(&call.trace_id), "span_id": hex(&call.span_id),
-            "stack": [{"function": "serve"}, {"function": hot, "file": "till.rs", "line": 12}],
-        });
-        writeln!(text, "{sample}").expect("memory");
+/// What somebody sees who opens the incident, then the anomaly.
+fn is_shown(browser: &Browser, server: &Server, anomaly: &Value) {
+    let open = |path: &str| {
+        let shown = browser.open(&format!("http://{}{path}", server.http));
+        assert!(shown.console.is_empty(), "{path} wrote to the console: {:?}", shown.console);
+        shown
+    };
+    let id = anomaly["id"].as_str().expect("an id");
+    let page = open(&format!("/anomalies/{id}"));
+    let link = anomaly["stacks"]["link"].as_str().expect("a word");
+    for wanted in [&format!("linked by {link}"), "off CPU: blocked", "Most of the extra time is in", "More than normal", "folded stacks"] {
+        assert!(page.has(wanted), "{id} lacks `{wanted}`");
     }
-    text
-}
-
-/// Scenario: a server answers from a recorded session and exports to a second server, which has no profiler.
-/// Guarantees: the anomaly's stacks are in the table `profiles` of the first, each sample once and linked to its span, and
-/// arrive in the second likewise.
-#[test]
-fn stacks_of_our_own_are_stored_and_exported_with_links() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let receiver = Server::start(&folder.path().join("receiver"), &["--durability", "os"]);
-    let (config, recording) = (folder.path().join("geophone.yaml"), folder.path().join("session.jsonl"));
-    fs::write(&recording, session(&TILL.calls(SLOW_FROM - 300..SLOW_FROM + 240))).expect("written");
-    let export = json!({"endpoint": receiver.otlp_http, "protocol": "http", "headers": ["x-from: till"]});
-    fs::write(&config, json!({"profiler": {"recording": recording, "export": export}}).to_string()).expect("written");
-    let server = Server::start(&folder.path().join("data"), &["--config", config.to_str().expect("a plain path"), "--durability", "os"]);
-    turn_slow(&server, &[TILL], |_, _| {});
-    let stacks = with_stacks(&server, "till")["stacks"].clone();
-    assert_eq!((&stacks["link"], &stacks["top"][0]["function"]), (&json!("span"), &json!("wait_for_printer")), "{stacks}");
-    let sql = "SELECT COUNT(*), COUNT(DISTINCT span_id), SUM(value) FROM profiles WHERE sample_type = 'off_cpu' AND unit = 'nanoseconds' \
-               AND stack = 'serve;wait_for_printer' AND trace_id != '' AND service = 'till' AND scope = 'geophone'";
-    let number = |row: &[Value], place: usize| row[place].as_u64().unwrap_or(0);
-    let blocked_ns = stacks["blocked_ns"].as_u64().expect("a number");
-    let stored = eventually("stacks are stored", || server.query(sql).pop().filter(|row| number(row, 2) >= blocked_ns.max(1)));
-    // Several series of the operation ask for the same spans.
-    assert_eq!(number(&stored, 0), number(&stored, 1), "each sample once: {stored:?}");
-    eventually("the other server has the same", || (server.query(sql) == receiver.query(sql)).then_some(()));
-    assert_eq!(server.stop(), Some(0));
+    assert!(page.document.contains("class=\"frame\"") && page.document.contains("aria-label=\"try_every_voucher: "), "no graph");
+    let Some(incident) = anomaly["incident_id"].as_str() else { return };
+    let page = open(&format!("/incidents/{incident}"));
+    assert!(page.has("the extra time is in") && page.has("try_every_voucher"), "the incident does not name the function");
 }

@@ -13,6 +13,7 @@ mod rooms;
 mod routes;
 mod schemas;
 mod service;
+mod spans;
 mod sql;
 mod stacks;
 mod stream;

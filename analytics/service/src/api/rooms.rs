@@ -14,7 +14,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Answer of a SQL query.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -53,6 +53,8 @@ pub struct Rooms {
     pub query: QueryFn,
     /// Folded stacks; none where nothing is kept.
     pub stacks: Option<crate::stacks::Shelf>,
+    /// Who answers for stacks of a span; none where nobody does.
+    pub asked: Option<mpsc::Sender<crate::stacks::Asked>>,
     /// What the kernel's recorder keeps; none where there is none.
     pub archive: Option<Arc<geophone_profiler_ebpf::Archive>>,
     /// Why there is none.
@@ -96,6 +98,7 @@ impl Rooms {
             query: Arc::new(|_| Err(ServiceError::Negative("there is no store to ask".into()))),
             stacks: None,
             archive: None,
+            asked: None,
             profiler_note: "no profiler was started".into(),
             recordings: None,
             pulse: Arc::default(),

@@ -1,6 +1,6 @@
 //! The table of routes: the router and the OpenAPI document are both made from it.
 
-use super::{decide, guard, lists, models, recording, refusal::Refusal, rooms::Rooms, service, sql, stacks, stream};
+use super::{decide, guard, lists, models, recording, refusal::Refusal, rooms::Rooms, service, spans, sql, stacks, stream};
 use crate::page;
 use axum::{
     Router,
@@ -80,6 +80,17 @@ pub const ROUTES: &[Route] = &[
         "Svg",
         || get(stacks::flamegraph),
     ),
+    read(
+        "/api/v1/spans/{id}/stacks",
+        "Stacks of any span of the last minutes, against normal spans of its operation",
+        &[],
+        "SpanStacks",
+        || get(spans::of_one),
+    ),
+    read("/api/v1/spans/{id}/folded", "Its folded stacks; `of=normal`: of as many normal spans", &["of"], "Text", || get(spans::folded)),
+    read("/api/v1/spans/{id}/pprof", "The same as pprof, gzipped", &[], "Bytes", || get(spans::pprof)),
+    read("/api/v1/spans/{id}/flamegraph", "The same as a flame graph", &["state", "difference"], "Svg", || get(spans::flamegraph)),
+    read("/api/v1/traces/{id}/stacks", "Stacks of every span of a trace, the longest first", &[], "TraceStacks", || get(spans::of_all)),
     read(
         "/api/v1/profile",
         "Stacks of a process or service from the recorder's last minutes",

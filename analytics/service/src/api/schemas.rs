@@ -118,6 +118,15 @@ fn stacks() -> Value {
         ("total_ns", count()),
         ("baseline_total_ns", count()),
     ]);
+    let culprit = object(&[
+        ("function", text()),
+        ("file", text()),
+        ("line", count()),
+        ("excess_ns", count()),
+        ("on_cpu_ns", count()),
+        ("blocked_ns", count()),
+        ("waiting_ns", count()),
+    ]);
     object(&[
         ("link", flag_of(&["span", "thread", "process", "service"])),
         ("spans_flagged", count()),
@@ -126,10 +135,23 @@ fn stacks() -> Value {
         ("on_cpu_ns", count()),
         ("blocked_ns", count()),
         ("waiting_ns", count()),
+        ("culprit", or_null(culprit)),
         ("top", list(function)),
         ("folded", text()),
         ("pprof", text()),
     ])
+}
+
+fn span_stacks() -> Value {
+    let span = object(&[
+        ("trace_id", text()),
+        ("span_id", text()),
+        ("service", text()),
+        ("name", text()),
+        ("start", time()),
+        ("duration_ns", count()),
+    ]);
+    object(&[("span", span), ("stacks", or_null(stacks())), ("note", text())])
 }
 
 fn anomaly() -> Value {
@@ -316,6 +338,8 @@ pub fn schemas() -> Value {
         "Text": {"type": "string"},
         "Svg": {"type": "string"},
         "Profiler": profiler(),
+        "SpanStacks": span_stacks(),
+        "TraceStacks": object(&[("trace_id", text()), ("items", list(span_stacks())), ("is_whole", flag())]),
         "ProfileWish": {"type": "object", "additionalProperties": false, "properties": {
             "pid": count(), "service": text(), "all": flag(), "seconds": number(), "frequency": count(), "off_cpu": flag(), "output": form(),
         }},

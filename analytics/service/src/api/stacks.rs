@@ -28,21 +28,30 @@ pub(super) fn refusal(error: &ProfilerError) -> Refusal {
     Refusal::new(status, error.to_string())
 }
 
-fn file(name: &str, body: Vec<u8>) -> Response {
+pub(super) fn file(name: &str, body: Vec<u8>) -> Response {
     let disposition = format!("attachment; filename=\"{name}\"");
     ([(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_DISPOSITION, disposition)], body).into_response()
 }
 
-/// Folded lines `process;[state];outer;...;inner NANOSECONDS`; `of=normal` are the baseline's, scaled.
-pub async fn folded(State(rooms): Ctx, Path(id): Path<String>, params: Params) -> Result<Response, Refusal> {
-    let params = params.only(&["of"])?;
+/// Text as it is.
+pub(super) fn plain(text: String) -> Response {
+    answer(TEXT, text)
+}
+
+/// `of`: whose lines.
+pub(super) fn side(params: &Params) -> Result<Side, Refusal> {
     let side = |text: &str| match text {
         "flagged" => Some(Side::Flagged),
         "normal" => Some(Side::Normal),
         _ => None,
     };
-    let side = params.parsed("of", "flagged or normal", side)?.unwrap_or(Side::Flagged);
-    Ok(answer(TEXT, text(&rooms, &id, side).await?))
+    Ok(params.parsed("of", "flagged or normal", side)?.unwrap_or(Side::Flagged))
+}
+
+/// Folded lines `process;[state];outer;...;inner NANOSECONDS`; `of=normal` are the baseline's, scaled.
+pub async fn folded(State(rooms): Ctx, Path(id): Path<String>, params: Params) -> Result<Response, Refusal> {
+    let side = side(&params.only(&["of"])?)?;
+    Ok(plain(text(&rooms, &id, side).await?))
 }
 
 /// The same as a gzipped pprof profile.
@@ -51,20 +60,39 @@ pub async fn pprof(State(rooms): Ctx, Path(id): Path<String>) -> Result<Response
     Ok(file(&format!("{id}.pb.gz"), packed(&text)))
 }
 
+/// How a flame graph is wanted.
+pub(super) struct Look {
+    /// The frame that says what threads were doing; none = all.
+    state: Option<&'static str>,
+    is_difference: bool,
+}
+
+impl Look {
+    /// From `state` and `difference`.
+    pub fn of(params: &Params) -> Result<Self, Refusal> {
+        let state = params.parsed("state", "on_cpu, blocked or waiting", frame_of)?;
+        let is_difference = params.parsed("difference", "true or false", |text| text.parse::<bool>().ok())?.unwrap_or(true);
+        Ok(Self { state, is_difference })
+    }
+
+    /// Of two folded texts.
+    pub fn draw(&self, title: &str, flagged: String, normal: String) -> Result<Response, Refusal> {
+        let of_state = |text: String| match self.state {
+            Some(frame) => text.lines().filter(|line| line.split(';').nth(1) == Some(frame)).map(|line| format!("{line}\n")).collect(),
+            None => text,
+        };
+        let (flagged, normal) = (of_state(flagged), of_state(normal));
+        let drawn = if self.is_difference { output::difference(title, &normal, &flagged) } else { output::flame_graph(title, &flagged) };
+        Ok(answer(SVG, drawn.map_err(|error| refusal(&error))?))
+    }
+}
+
 /// A flame graph; by default the difference against normal spans.
 pub async fn flamegraph(State(rooms): Ctx, Path(id): Path<String>, params: Params) -> Result<Response, Refusal> {
-    let params = params.only(&["state", "difference"])?;
-    let state = params.parsed("state", "on_cpu, blocked or waiting", |word| frame_of(word).map(str::to_owned))?;
-    let is_difference = params.parsed("difference", "true or false", |text| text.parse::<bool>().ok())?.unwrap_or(true);
-    let of_state = |text: String| match &state {
-        Some(frame) => text.lines().filter(|line| line.split(';').nth(1) == Some(frame.as_str())).map(|line| format!("{line}\n")).collect(),
-        None => text,
-    };
-    let flagged = of_state(text(&rooms, &id, Side::Flagged).await?);
-    let normal = of_state(text(&rooms, &id, Side::Normal).await.unwrap_or_default());
-    let title = format!("anomaly {id}");
-    let drawn = if is_difference { output::difference(&title, &normal, &flagged) } else { output::flame_graph(&title, &flagged) };
-    Ok(answer(SVG, drawn.map_err(|error| refusal(&error))?))
+    let look = Look::of(&params.only(&["state", "difference"])?)?;
+    let flagged = text(&rooms, &id, Side::Flagged).await?;
+    let normal = text(&rooms, &id, Side::Normal).await.unwrap_or_default();
+    look.draw(&format!("anomaly {id}"), flagged, normal)
 }
 
 async fn text(rooms: &Rooms, id: &str, side: Side) -> Result<String, Refusal> {

@@ -106,6 +106,11 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// With something more in it.
+    fn with(more: impl FnOnce(&mut Rooms)) -> Self {
         let view = View::new(Limits { incidents: 100, anomalies: 100, actions: 100, series: 100, points: 1_000, points_per_series: 100 });
         view.apply(&Effect::SeriesSeen(series().into()));
         view.apply(&Effect::Incident(Box::new(incident("i1", 1_000, State::Open))));
@@ -119,6 +124,7 @@ impl House {
         rooms.query = Arc::new(|sql| Ok(Answer { columns: vec!["sql".into()], rows: vec![vec![sql.into()]] }));
         rooms.pulse.set_caught_up(true);
         rooms.metrics = Arc::new(|| "geophone_up 1\n".into());
+        more(&mut rooms);
         Self { rooms: Arc::new(rooms), submissions, _stop: stop }
     }
 
@@ -298,7 +304,8 @@ async fn the_document_is_the_table_of_routes() {
         let has_no_stacks = ["folded", "pprof", "flamegraph"].iter().any(|end| path.ends_with(end));
         let expected: &[u16] = if path.ends_with("readyz") || (&*method, &*path) == ("get", "/api/v1/profile") {
             &[503]
-        } else if path.contains("/versions") || path == "/api/v1/profile" {
+        } else if path.contains("/versions") || path == "/api/v1/profile" || path.contains("/spans/") || path.contains("/traces/") {
+            // The id is none of theirs.
             &[400]
         } else if path.contains("{name}") || has_no_stacks {
             &[404]
@@ -311,6 +318,74 @@ async fn the_document_is_the_table_of_routes() {
         if status == 200 {
             conforms(&document, &document["components"]["schemas"][name.rsplit('/').next().expect("a name")], &answer, &path);
         }
+    }
+}
+
+/// A house in which one span is stored, and somebody answers for its stacks, or nobody.
+fn house_of_a_span(stacks: Option<geophone_proto::stacks::Stacks>) -> House {
+    let (asked, mut questions) = tokio::sync::mpsc::channel::<crate::stacks::Asked>(1);
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let answer = geophone_proto::stacks::StackAnswer {
+                anomaly_id: question.request.anomaly_id,
+                stacks: stacks.clone(),
+                folded_text: "till;[on_cpu];hot 5\n".into(),
+                baseline_text: "till;[on_cpu];usual 2\n".into(),
+                note: "no sample falls into it".into(),
+            };
+            question.reply.send(answer).expect("the asker waits");
+        }
+    });
+    House::with(|rooms| {
+        rooms.asked = Some(asked);
+        rooms.query = Arc::new(|sql| {
+            let row =
+                || vec![json!("ab".repeat(16)), json!("cd".repeat(8)), json!("default"), json!("till"), json!("GET /"), json!(7), json!(3)];
+            let is_known = sql.contains(&"cd".repeat(8)) || sql.contains(&"ab".repeat(16));
+            Ok(Answer { columns: Vec::new(), rows: if is_known && !sql.contains("<>") { vec![row()] } else { Vec::new() } })
+        });
+    })
+}
+
+// Scenario: stacks of a span and of a trace are asked for: where there are some, where there are none, of ids that are none.
+// Guarantees: the answers have the documented shapes, lead to the span's own files, and say why there is nothing.
+#[tokio::test]
+async fn stacks_of_a_span_are_there_on_request() {
+    let stacks = geophone_proto::stacks::Stacks {
+        link: geophone_proto::stacks::LinkClass::Span,
+        spans_flagged: 1,
+        spans: 1,
+        samples: 1,
+        on_cpu_ns: 5,
+        blocked_ns: 0,
+        waiting_ns: 0,
+        culprit: None,
+        top: Vec::new(),
+        folded: String::new(),
+        pprof: String::new(),
+    };
+    let (house, empty, document) = (house_of_a_span(Some(stacks)), house_of_a_span(None), document());
+    let schema = |name: &str| document["components"]["schemas"][name].clone();
+    let (span, trace) = (format!("/api/v1/spans/{}", "cd".repeat(8)), format!("/api/v1/traces/{}/stacks", "ab".repeat(16)));
+    let (status, _, answer) = house.ask("GET", &format!("{span}/stacks"), "").await;
+    assert_eq!((status, &answer["stacks"]["folded"]), (200, &json!(format!("{span}/folded"))), "{answer}");
+    conforms(&document, &schema("SpanStacks"), &answer, "span");
+    let (status, _, answer) = house.ask("GET", &trace, "").await;
+    assert_eq!((status, answer["items"].as_array().map(Vec::len), &answer["is_whole"]), (200, Some(1), &json!(true)), "{answer}");
+    conforms(&document, &schema("TraceStacks"), &answer, "trace");
+    for (end, status) in
+        [("folded?of=normal", 200), ("pprof", 200), ("flamegraph?state=on_cpu", 200), ("flamegraph?state=x", 400), ("stacks?x=1", 400)]
+    {
+        assert_eq!(house.ask("GET", &format!("{span}/{end}"), "").await.0, status, "{end}");
+    }
+    let (status, _, answer) = empty.ask("GET", &format!("{span}/stacks"), "").await;
+    assert_eq!((status, &answer["stacks"]), (200, &Value::Null), "{answer}");
+    assert!(answer["note"].as_str().is_some_and(|note| note.contains("no sample")), "{answer}");
+    assert_eq!(empty.ask("GET", &format!("{span}/folded"), "").await.0, 404);
+    for (path, status) in
+        [("/api/v1/spans/0000000000000001/stacks", 404), ("/api/v1/spans/xyz/stacks", 400), ("/api/v1/traces/1/stacks", 400)]
+    {
+        assert_eq!(house.ask("GET", path, "").await.0, status, "{path}");
     }
 }
 

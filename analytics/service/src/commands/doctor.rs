@@ -6,10 +6,13 @@ use super::{
 };
 use crate::{config::Config, error::ServiceError};
 use clap::Args;
-use geophone_profiler_ebpf::{requirements, survey};
+use geophone_profiler_ebpf::{Facts, Requirement, requirements, survey, survey_frames};
 use serde::Serialize;
 use serde_json::json;
-use std::{net::TcpListener, path::Path};
+use std::{net::TcpListener, path::Path, time::Duration};
+
+/// How long services are watched.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Look at what the service and the profiler need on this machine.
 #[derive(Debug, Args)]
@@ -38,10 +41,6 @@ impl Finding {
         let found = found.unwrap_or_else(|missing| missing);
         Self { check: check.into(), fine, found, mend: if fine { String::new() } else { mend.into() }, is_for_profiler: false }
     }
-
-    fn for_profiler(self) -> Self {
-        Self { is_for_profiler: true, ..self }
-    }
 }
 
 impl Doctor {
@@ -60,8 +59,9 @@ impl Doctor {
         }));
         findings.push(runtime());
         findings.extend(kernel(Path::new("/")));
-        findings.push(thread_context());
-        findings.push(frame_pointers());
+        let may_record = findings.iter().all(|finding| finding.fine || !finding.is_for_profiler);
+        findings.push(thread_context(may_record));
+        findings.push(frame_pointers(may_record));
         self.print(&config, &findings)?;
         let missing: Vec<&str> =
             findings.iter().filter(|finding| finding.is_for_profiler && !finding.fine).map(|finding| &*finding.check).collect();
@@ -110,23 +110,48 @@ fn runtime() -> Finding {
 
 /// What the profiler needs of the kernel and of us, read below `root`.
 fn kernel(root: &Path) -> Vec<Finding> {
-    requirements(root).into_iter().map(|needed| Finding::new(needed.check, needed.found, needed.mend).for_profiler()).collect()
+    let finding =
+        |needed: Requirement| Finding { is_for_profiler: needed.is_needed, ..Finding::new(needed.check, needed.found, needed.mend) };
+    requirements(root).into_iter().map(finding).collect()
+}
+
+/// Some of these processes, by service and number.
+fn named(processes: &[&Facts]) -> String {
+    let shown = processes.iter().take(5).map(|facts| format!("{} ({})", facts.identity.service, facts.pid));
+    let more = if processes.len() > 5 { ", ..." } else { "" };
+    shown.collect::<Vec<_>>().join(", ") + more
 }
 
 /// Whether services here say which span each thread runs; without it stacks are only tied to spans by time.
-fn thread_context() -> Finding {
+fn thread_context(may_record: bool) -> Finding {
     let services = survey();
-    let silent: Vec<String> =
-        services.iter().filter(|facts| !facts.has_context).map(|facts| format!("{} ({})", facts.identity.service, facts.pid)).collect();
+    let silent: Vec<&Facts> = services.iter().filter(|facts| !facts.has_context).collect();
+    let seen = if may_record { "here" } else { "of those that may be read" };
     let found = match (services.len(), silent.len()) {
-        (0, _) => Ok("no process here says that it belongs to a service".to_owned()),
+        (0, _) => Ok(format!("no process {seen} says that it belongs to a service")),
         (all, 0) => Ok(format!("all {all} processes of services publish it")),
-        (all, some) => Err(format!("{some} of {all} processes of services do not publish it: {}", silent[..some.min(5)].join(", "))),
+        (all, some) => Err(format!("{some} of {all} processes of services do not publish it: {}", named(&silent))),
     };
     Finding::new("thread context", found, "cargo add geophone-thread-context   # Rust; others: OpenTelemetry's library for OTEP 4947")
 }
 
-/// Unwinding does not depend on them, only its cost does.
-fn frame_pointers() -> Finding {
-    Finding::new("frame pointers", Ok("not needed: where they are missing, stacks are unwound by .eh_frame".into()), "")
+/// Whether the kernel alone can unwind the services that are busy now; else it is done from copies of their stacks.
+fn frame_pointers(may_record: bool) -> Finding {
+    let mend = "RUSTFLAGS=\"-C force-frame-pointers=yes\" cargo build --release   # C and C++: -fno-omit-frame-pointer";
+    let judged = if may_record { survey_frames(LOOK).map_err(|error| error.to_string()) } else { Err("nothing can be recorded".into()) };
+    let found = match judged {
+        Err(why) => Ok(format!("not looked at: {why}")),
+        Ok(services) => {
+            let without: Vec<&Facts> = services.iter().filter(|facts| facts.needs_snapshot).collect();
+            match (services.len(), without.len()) {
+                (0, _) => Ok(format!("no service was busy in the last {LOOK:?}")),
+                (all, 0) => Ok(format!("all {all} busy processes of services have them")),
+                (all, some) => Err(format!(
+                    "{some} of {all} busy processes of services lack them and are unwound by .eh_frame, which costs more and ends after 16 KiB: {}",
+                    named(&without)
+                )),
+            }
+        }
+    };
+    Finding::new("frame pointers", found, mend)
 }

@@ -1,6 +1,7 @@
 //! Stacks of anomalies: who is asked for them, and what is kept of the answers: folded text as it was answered, and
 //! pprof made from it.
 
+mod asked;
 mod form;
 mod meaning;
 mod pprof;
@@ -10,6 +11,7 @@ mod sources;
 mod state;
 mod whereabouts;
 
+pub use asked::{Asked, OF_TRACE_MAX, StoredSpan, of_span, of_trace, spans};
 pub use form::{Form, emptiness, report};
 pub use pprof::{encode, packed};
 pub use sent::Sent;

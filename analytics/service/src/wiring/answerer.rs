@@ -2,7 +2,7 @@
 //! of it are told on as OTLP profiles: kept in the table `profiles`, and exported where that is wanted.
 
 use super::submit::Submitter;
-use crate::stacks::{Found, Shelf, Side, Sources, rank};
+use crate::stacks::{Asked, Found, Shelf, Side, Sources, rank};
 use bytes::Bytes;
 use geophone_client::{ExportRequest, Queue};
 use geophone_profiler_ebpf::{Sample, output};
@@ -65,8 +65,9 @@ impl Told {
 }
 
 impl Answerer {
-    /// Answers until nobody can ask any more. Blocks now and then: wants a thread of its own.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<StackRequest>) {
+    /// Answers until the brain can ask no more, and `also` whom else it is asked by. Blocks now and then: wants a thread of
+    /// its own.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<StackRequest>, mut also: mpsc::Receiver<Asked>) {
         let mut later: VecDeque<Later> = VecDeque::new();
         loop {
             let due = later.front().map(|next| next.at);
@@ -75,6 +76,12 @@ impl Answerer {
                     Some(request) => later.extend(self.first(request).await),
                     None => break,
                 },
+                Some(Asked { request, reply }) = also.recv() => {
+                    let found = self.find(&request);
+                    self.tell_on(found.own, &found.tenant).await;
+                    // Who has gone meanwhile wants no answer.
+                    let _ = reply.send(found.answer);
+                }
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     if let Some(next) = later.pop_front() {
                         self.again(next).await;
@@ -91,12 +98,19 @@ impl Answerer {
         }
     }
 
+    fn find(&mut self, request: &StackRequest) -> Found {
+        let begun = Instant::now();
+        let found = self.sources.find(request);
+        metrics::histogram!("geophone_stack_answer_seconds").record(begun.elapsed().as_secs_f64());
+        found
+    }
+
     async fn first(&mut self, request: StackRequest) -> Option<Later> {
         if !self.sources.has_any() {
             return None;
         }
         metrics::counter!("geophone_stack_requests_total").increment(1);
-        let Found { answer, own, tenant } = self.sources.find(&request);
+        let Found { answer, own, tenant } = self.find(&request);
         self.tell(answer.clone()).await;
         self.tell_on(own, &tenant).await;
         let is_sure = answer.stacks.as_ref().is_some_and(|stacks| stacks.link == LinkClass::Span && stacks.spans == stacks.spans_flagged);
@@ -104,7 +118,7 @@ impl Answerer {
     }
 
     async fn again(&mut self, Later { request, before, .. }: Later) {
-        let Found { answer, own, tenant } = self.sources.find(&request);
+        let Found { answer, own, tenant } = self.find(&request);
         if rank(&answer) < rank(&before) {
             self.tell(answer).await;
             self.tell_on(own, &tenant).await;

@@ -280,6 +280,7 @@ impl Site {
             }),
             stacks: Some(Shelf::below(&self.config.data_dir)),
             archive: stacks.archive.clone(),
+            asked: stacks.asked.clone(),
             profiler_note: stacks.note.clone(),
             recordings: (self.config.profiler.enabled != "false").then(|| Arc::new(Semaphore::new(1))),
             pulse: self.pulse.clone(),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Profiler,
     error::ServiceError,
-    stacks::{Own, Sent, Shelf, Sources},
+    stacks::{Asked, Own, Sent, Shelf, Sources},
 };
 use geophone_client::{Client, Queue};
 use geophone_profiler_ebpf::{Archive, ProfilerError, Recorder, Recording, ReplaySource};
@@ -39,8 +39,10 @@ pub struct Needs<'a> {
 /// The profiler's end; empty where there is none.
 #[derive(Default)]
 pub struct Stacks {
-    /// The way to ask.
+    /// The brain's way to ask.
     pub requests: Option<mpsc::Sender<StackRequest>>,
+    /// Everybody else's.
+    pub asked: Option<mpsc::Sender<Asked>>,
     /// Answers until nobody can ask any more.
     pub answerer: Option<JoinHandle<()>>,
     /// What the kernel's recorder keeps.
@@ -64,8 +66,10 @@ impl Stacks {
             period_ns: 1_000_000_000 / needs.settings.frequency_hz.max(1),
             told: Told::default(),
         };
-        stacks.answerer = Some(threads::plain_async("stacks", answerer.run(to_answer))?);
+        let (asked, also) = mpsc::channel(1);
+        stacks.answerer = Some(threads::plain_async("stacks", answerer.run(to_answer, also))?);
         stacks.requests = Some(requests);
+        stacks.asked = Some(asked);
         Ok(stacks)
     }
 
