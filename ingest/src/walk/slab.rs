@@ -1,5 +1,5 @@
-//! Columns of a request side by side in one piece of memory: a request of ten spans would else have ninety pieces, made
-//! on one thread and given back on another. Called by the walks of what comes in many small requests.
+//! Columns of a request side by side in one piece of memory: each would else be pieces of its own, made on one thread and
+//! given back on another. Called by the walks of what comes in many small requests.
 //!
 //! Invariant: every column begins at a multiple of eight bytes, so each may hold any number.
 

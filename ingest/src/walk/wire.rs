@@ -77,8 +77,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, before: bytes, left }
     }
 
-    /// The next field's number and value; `None` at the end of the message. Always inlined: handed back through memory,
-    /// written by fours and eights and read by sixteens, the value costs more than reading the field.
+    /// The next field's number and value; `None` at the end of the message. Always inlined, so that it stays in registers.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WalkError> {
         if self.rest.is_empty() {
