@@ -35,7 +35,8 @@ impl IngestError {
     /// What it asks of the caller.
     pub const fn class(&self) -> Class {
         match self {
-            Self::Listen { .. } | Self::Certificate { .. } => Class::Config,
+            Self::Listen { .. } => Class::Fatal,
+            Self::Certificate { .. } => Class::Config,
             Self::Walk(error) => error.class(),
             Self::Json(error) => error.class(),
         }

@@ -28,10 +28,6 @@ pub(crate) fn parse(text: &str) -> Result<ModelCard, ModelError> {
     if card.features.is_empty() {
         return Err(refuse("`features` is empty, the names of the features in order are wanted".into()));
     }
-    let own = FeatureSchema::of(card.features.iter().map(String::as_str));
-    if card.feature_schema != own.id {
-        return Err(refuse(format!("feature_schema is `{}`, but the features it lists have the id `{}`", card.feature_schema, own.id)));
-    }
     tensor(
         "input",
         &card.input,
@@ -89,9 +85,6 @@ pub(crate) fn verify_graph(card: &ModelCard, graph: &Graph) -> Result<(), ModelE
 
 /// The card is for exactly these features.
 pub fn verify_schema(card: &ModelCard, schema: &FeatureSchema) -> Result<(), ModelError> {
-    if card.feature_schema == schema.id {
-        return Ok(());
-    }
     if card.features.len() != schema.width() {
         return Err(ModelError::Width {
             left: "card.toml",
@@ -103,6 +96,7 @@ pub fn verify_schema(card: &ModelCard, schema: &FeatureSchema) -> Result<(), Mod
     let differs = card.features.iter().zip(&schema.names).enumerate().find(|(_, (own, wanted))| own != wanted);
     let found = match differs {
         Some((place, (own, wanted))) => format!("feature {place} of card.toml is `{own}`, not `{wanted}`,"),
+        None if card.feature_schema == schema.id => return Ok(()),
         None => format!("card.toml has feature_schema `{}`", card.feature_schema),
     };
     Err(ModelError::Features { found, expected: schema.id.clone() })

@@ -277,7 +277,7 @@ fn cards_that_promise_something_else_are_refused() {
         ("\"float32\"", "\"float64\"", "float64"),
         ("[\"N\", 3]", "[\"N\", 4]", "4"),
         ("name = \"x\"", "name = \"input\"", "`input`"),
-        ("\"b\"", "\"e\"", "feature_schema"),
+        ("\"b\"", "\"e\"", "`e`, not `b`"),
         ("version = \"1\"\n", "", "version"),
     ] {
         put(directory.path(), "card.toml", good.replacen(from, to, 1).as_bytes());

@@ -7,6 +7,7 @@ use crate::otlp::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
     resource::v1::Resource,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
 use serde_json::{Map, Number, Value as Json};
 
@@ -87,7 +88,7 @@ pub fn value_to_json(value: &AnyValue) -> Json {
         Some(Value::BoolValue(flag)) => Json::Bool(*flag),
         Some(Value::IntValue(number)) => Json::Number((*number).into()),
         Some(Value::DoubleValue(number)) => Number::from_f64(*number).map_or_else(|| Json::String(number.to_string()), Json::Number),
-        Some(Value::BytesValue(bytes)) => Json::String(base64(bytes)),
+        Some(Value::BytesValue(bytes)) => Json::String(STANDARD.encode(bytes)),
         Some(Value::ArrayValue(array)) => Json::Array(array.values.iter().map(value_to_json).collect()),
         Some(Value::KvlistValue(list)) => {
             Json::Object(list.values.iter().map(|pair| (pair.key.clone(), pair.value.as_ref().map_or(Json::Null, value_to_json))).collect())
@@ -97,29 +98,9 @@ pub fn value_to_json(value: &AnyValue) -> Json {
     }
 }
 
-/// Standard base64 with padding, as protobuf's JSON mapping asks for bytes.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = (word >> (18 - 6 * place)) & 63;
-            text.push(if place <= chunk.len() { char::from(ALPHABET[digit as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_base64_with_padding() {
-        let shown: Vec<String> = ["", "f", "fo", "foo", "foob"].iter().map(|text| base64(text.as_bytes())).collect();
-        assert_eq!(shown, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
-    }
 
     #[test]
     fn pairs_are_found_without_decoding_and_long_ones_can_be_left_out() {

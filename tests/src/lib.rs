@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod certificate;
 pub mod feed;
+pub mod head;
 pub mod load;
 pub mod place;
 pub mod server;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod r#gen;
+mod metric_names;
 pub mod models;
 pub mod outgoing;
 pub mod page;

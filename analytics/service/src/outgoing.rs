@@ -1,6 +1,7 @@
 //! Requests that we send: one HTTP client for the command line, alerts and actions.
 
 use bytes::Bytes;
+use geophone_client::Trust;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -8,12 +9,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring::default_provider,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// Longer answers are cut off as an error.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -43,14 +39,7 @@ impl Default for Outgoing {
 impl Outgoing {
     /// Trusts whom a PEM file names instead of the public authorities.
     pub fn trusting(path: &Path) -> Result<Self, String> {
-        let failed = |error: String| format!("`{}`: {error}; name a PEM file with certificates", path.display());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
-            let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-            roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
-        let config = builder.map_err(|error| failed(error.to_string()))?.with_root_certificates(roots).with_no_client_auth();
+        let config = Trust::of(Some(path)).map_err(|error| error.to_string())?.into_config();
         let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build();
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
     }

@@ -33,16 +33,18 @@ const MEANINGS = {
   is_count: "a count", is_share: "a share", is_log_mean: "durations", is_level: "a level",
 };
 
-/** Contributions as bars left and right of zero. */
-function waterfall(contributions) {
+/** Contributions as bars left and right of zero; they add up. */
+function waterfall(all) {
+  const rest = all.slice(13), sum = (parts) => parts.reduce((total, part) => total + part.value, 0);
+  const contributions = rest.length > 1 ? [...all.slice(0, 13), { feature: `${rest.length} others`, value: sum(rest) }] : all;
   const largest = Math.max(...contributions.map((part) => Math.abs(part.value)), 1e-12);
-  return h("div", { class: "waterfall" }, contributions.slice(0, 14).flatMap((part) => {
+  return h("div", { class: "waterfall" }, contributions.flatMap((part) => {
     const bar = h("i", { class: part.value < 0 ? "minus" : "plus" });
     const width = (Math.abs(part.value) / largest) * 50;
     bar.style.left = `${part.value < 0 ? 50 - width : 50}%`;
     bar.style.width = `${width}%`;
     return [h("span", {}, h("code", {}, part.feature), MEANINGS[part.feature] ? h("span", { class: "small soft" }, ` ${MEANINGS[part.feature]}`) : null), h("div", { class: "bar" }, bar), h("span", { class: "mono" }, part.value.toFixed(3))];
-  }));
+  }), h("b", { class: "small" }, "together"), h("span"), h("b", { class: "mono" }, sum(all).toFixed(3)));
 }
 
 /** How far from what was expected, in words. */
@@ -51,6 +53,15 @@ function distance({ actual, expected, series }) {
   const times = actual / expected;
   return `${times >= 100 ? times.toFixed(0) : Number(times.toFixed(times < 1 ? 2 : 1))}× expected`;
 }
+
+/** The band; where the value lies in it, what is usual, since then it is the lasting that tells. */
+function expectation({ actual, expected, lower, upper, series }) {
+  const within = actual !== null && lower !== null && lower <= actual && actual <= upper;
+  return within ? ` where about ${format.value(expected, series.kind)} is usual: nothing for one window or request, but not for as many as there were` : ` where ${format.band(lower, upper, series.kind)} was expected`;
+}
+
+/** Why there are no spans to look at. */
+const spanless = (kind) => (/^edge/.test(kind) ? "Calls between services keep no example: look at the operation that is called." : "This series does not come from spans.");
 
 const traceQuery = (trace) => `/query?sql=${encodeURIComponent(`SELECT span_id, service, name, kind, start_ns, duration_ns, status FROM spans WHERE trace_id = '${trace}' ORDER BY start_ns`)}`;
 
@@ -66,7 +77,7 @@ export async function anomalyPage({ id }) {
       h("div", { class: "chips" }, chip(anomaly.state), chip(anomaly.maturity, "How well this series is known"),
         h("span", { class: "soft small" }, `since ${format.time(anomaly.started_at, true)}${anomaly.closed_at ? `, lasted ${format.duration(anomaly.started_at, anomaly.closed_at)}` : ", still open"} · ${anomaly.evidence_count} samples of evidence`)),
       h("h1", {}, `${series.service} ${series.name}: ${series.kind.replaceAll("_", " ")}`),
-      h("p", { class: "verdict" }, h("b", {}, show(anomaly.actual)), ` where ${show(anomaly.lower)} to ${show(anomaly.upper)} was expected`, distance(anomaly) ? ` (${distance(anomaly)})` : null, ". ",
+      h("p", { class: "verdict" }, h("b", {}, show(anomaly.actual)), expectation(anomaly), distance(anomaly) ? ` (${distance(anomaly)})` : null, ". ",
         anomaly.incident_id ? [h("a", { href: `/incidents/${anomaly.incident_id}` }, "Its incident"), "."] : h("span", { class: "soft" }, "It belongs to no incident.")),
       panel("Actual and expected band", await anomalyChart(anomaly),
         h("p", { class: "small soft" }, "A point is one window. The sentence above may rest on several windows together, whose band is narrower.")),
@@ -78,10 +89,9 @@ export async function anomalyPage({ id }) {
           h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, String(value)))))),
         h("p", { class: "small" }, h("a", { href: `/series/${series.key}` }, "all windows of this series")))),
       panel("Spans to look at", exemplars.length
-        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Stacks", (e) => h("a", { href: `/spans/${e.span_id}` }, "of this span")], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
-        : empty("This series does not come from spans.")),
-      panel("Code", anomaly.stacks ? await stackPanel(`/anomalies/${id}`, anomaly.stacks)
-        : empty("No stacks: no profiler runs where these spans ran, or they were too short to be seen.")),
+        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
+        : empty(spanless(series.kind))),
+      panel("Code", await stacks(anomaly)),
     ],
   };
 }

@@ -16,6 +16,12 @@ function search(parameters) {
 
 export const status = () => ask("/status");
 export const traffic = () => ask("/traffic");
+/** The service's own counters: name with labels, and value. */
+export async function metrics() {
+  const answer = await fetch("/metrics");
+  const lines = (answer.ok ? await answer.text() : "").split("\n").filter((line) => line && !line.startsWith("#"));
+  return lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]);
+}
 export const topology = () => ask("/topology");
 export const incidents = (filter) => ask(`/incidents${search(filter)}`);
 export const incident = (id) => ask(`/incidents/${encodeURIComponent(id)}`);

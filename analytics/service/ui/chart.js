@@ -96,7 +96,7 @@ export function chart(points, { kind = "", title = "", from = null, to = null } 
   const legend = h("div", { class: "legend" },
     ["actual", "expected", "band", "score"].map((word) => h("span", {}, h("i", { class: `l-${word}` }), word === "band" ? "expected band" : word)));
   const box = h("div", { class: "chart" });
-  const say = (p) => `${format.time(p.at)}  actual ${format.value(p.actual, kind)}, expected ${format.value(p.expected, kind)} (${format.value(p.lower, kind)} to ${format.value(p.upper, kind)}), score ${finite(p.score) ? p.score.toFixed(3) : "not yet: learning"}`;
+  const say = (p) => `${format.time(p.at)}  actual ${format.value(p.actual, kind)}, expected ${format.value(p.expected, kind)} (${format.band(p.lower, p.upper, kind)}), score ${finite(p.score) ? p.score.toFixed(3) : "not yet: learning"}`;
   let drawn = 0;
   const draw = (width) => {
     if (Math.abs(width - drawn) < 2) return;

@@ -43,6 +43,12 @@ export function value(number, kind = "") {
   return plain(number);
 }
 
+/** A band in words: rates, shares and durations are never below zero, whatever the arithmetic says. */
+export function band(lower, upper, kind = "") {
+  const floor = /rate|ratio|duration|exclusive/.test(kind) && lower !== null && lower < 0 ? 0 : lower;
+  return `${value(floor, kind)} to ${value(upper, kind)}`;
+}
+
 function seconds(number) {
   const size = Math.abs(number);
   if (size === 0) return "0 s";

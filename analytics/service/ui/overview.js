@@ -17,8 +17,9 @@ export const incidentColumns = [
   ["Lasted", (i) => (i.closed_at ? format.duration(i.started_at, i.closed_at) : "still open"), "time"],
 ];
 
-/** Opened against promised in the time seen so far. */
-const real = (budget) => (budget?.weeks ? `${budget.opened - budget.confirmed} of ${format.plain(Math.round(budget.promised * 10) / 10)} in ${format.plain(Math.round(budget.weeks * 70) / 10)} days` : "–");
+/** Alerts so far that may be false, against those promised for the time seen. */
+const real = (budget) => (budget?.weeks ? `${budget.opened - budget.confirmed} of ${Number(budget.promised.toPrecision(2))}` : "–");
+const seen = (budget) => (budget?.weeks ? format.duration(0, budget.weeks * 604800e3) : "the time seen");
 
 const known = (by) => (by ? `${format.plain(by.learning)} / ${format.plain(by.provisional)} / ${format.plain(by.calibrated)}` : "–");
 
@@ -30,7 +31,7 @@ function strip(status) {
     ["newest window", status.newest_window_end ? format.time(status.newest_window_end) : "–"],
     ["incidents in 7 days", String(status.incidents_last_week ?? 0)],
     ["false alarms promised a week", String(status.alerts_per_week ?? "–")],
-    ["real, faults that are sure left out", real(status.budget)],
+    [`alerts that may be false, of those promised for ${seen(status.budget)}`, real(status.budget)],
     ["series learning / provisional / calibrated", known(status.series_known)],
     ["model", status.model ? `${status.model.name} ${status.model.version}` : "–"],
     ["runtime", status.runtime ?? "–"],

@@ -66,7 +66,7 @@ export async function seriesPage({ id, filter }) {
         ["Window ends", (point) => format.time(point.at), "time"],
         ["Actual", (point) => format.value(point.actual, kind), "num"],
         ["Expected", (point) => format.value(point.expected, kind), "num"],
-        ["Band", (point) => `${format.value(point.lower, kind)} to ${format.value(point.upper, kind)}`, "num"],
+        ["Band", (point) => format.band(point.lower, point.upper, kind), "num"],
         ["Score", (point) => (point.score === null || point.score === undefined ? "learning" : point.score.toFixed(3)), "num"],
       ], page.items.slice(-60).reverse())),
     ],

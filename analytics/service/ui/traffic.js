@@ -19,14 +19,28 @@ const sums = (part) => [
   h("div", { class: "small soft" }, `acked ${format.plain(part.acked)}, refused ${format.plain(part.refused)}, open ${format.plain(part.open)}`),
 ];
 
+/** What of the service's own counters belongs here: queues and the log. */
+function strip(metrics, status) {
+  const sum = (name) => metrics.filter(([own]) => own === name || own.startsWith(`${name}{`)).reduce((total, [, value]) => total + value, 0);
+  const commits = sum("geophone_log_commit_seconds_count");
+  const facts = [
+    ["requests open", format.plain(sum("geophone_open_requests"))],
+    ["messages waiting in queues", format.plain(sum("geophone_channel_waiting"))],
+    ["a commit of the log takes, on average", commits ? format.value(sum("geophone_log_commit_seconds_sum") / commits, "duration") : "–"],
+    ["log not yet Parquet", `${format.plain(sum("geophone_log_unsealed_records"))} records`],
+    ["engine behind the log", `${format.plain(status.lag_records)} records, ${status.lag_seconds.toFixed(1)} s`],
+  ];
+  return h("dl", { class: "strip" }, facts.map(([name, number]) => h("div", {}, h("dt", {}, name), h("dd", {}, number))));
+}
+
 export async function traffic() {
-  const [page, status] = await Promise.all([api.traffic(), api.status()]);
-  const behind = `The engine is ${format.plain(status.lag_records)} records (${status.lag_seconds.toFixed(1)} s) behind the log.`;
+  const [page, status, metrics] = await Promise.all([api.traffic(), api.status(), api.metrics().catch(() => [])]);
   return {
     interest: ["window"],
     content: [
       h("h1", {}, "Traffic"),
-      h("p", { class: "soft" }, `Received = acked + refused + open, in every line. ${behind}`),
+      h("p", { class: "soft" }, "Received = acked + refused + open, in every line."),
+      strip(metrics, status),
       panel(null, page.items.length ? table([
         ["Tenant", (line) => line.tenant],
         ["Signal", (line) => `${line.signal} over ${line.transport}`],

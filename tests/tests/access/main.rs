@@ -5,7 +5,7 @@ mod client;
 use client::{Client, Identity};
 use geophone_ingest::{Tls, TlsFiles, TlsVersion};
 use geophone_tests::{
-    certificate::{Authority, Certificate},
+    certificate::{Authority, Certificate, self_signed},
     load,
     server::{Server, binary, eventually},
 };
@@ -221,6 +221,32 @@ fn our_own_senders_speak_tls_and_show_tokens() {
         run(&["check", "otlp", "--limit", "1MiB", "--grpc", &grpc, "--http", &http], &["--ca-file", ca, "--header", &header]);
     assert_eq!(code, Some(0), "{said}");
     assert!(findings.as_array().is_some_and(|findings| findings.iter().any(|finding| finding["outcome"] == "pass")));
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Scenario: doors with a certificate that vouches for itself, as people make it by hand; our own commands are
+/// given this certificate, and another one like it.
+/// Guarantees: the first is believed for the names it is for, the second is not.
+#[test]
+fn a_certificate_that_vouches_for_itself_can_be_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (cert, key) = write(folder.path(), &self_signed("geophone"));
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, self_signed("geophone").cert).expect("written");
+    let door = json!({"tls": {"cert_file": cert, "key_file": key}});
+    let config = json!({"receivers": {"otlp": {"protocols": {"grpc": door}}}, "api": door});
+    let path = folder.path().join("geophone.yaml");
+    std::fs::write(&path, config.to_string()).expect("written");
+    let server = Server::start(&folder.path().join("data"), &["--config", path.to_str().expect("a plain path")]);
+    let code = |arguments: &[&str], ca: &Path| {
+        let output = Command::new(binary()).args(arguments).arg("--ca-file").arg(ca).output().expect("the binary can be started");
+        output.status.code()
+    };
+    let (otlp, api) = (format!("https://{}", server.grpc), format!("https://{}", server.http));
+    let gen_one = ["gen", "--endpoint", &otlp, "--requests", "1"];
+    let list = ["incidents", "list", "--endpoint", &api];
+    assert_eq!((code(&gen_one, &cert), code(&list, &cert)), (Some(0), Some(0)));
+    assert_eq!((code(&gen_one, &other), code(&list, &other)), (Some(1), Some(1)));
     assert_eq!(server.stop(), Some(0));
 }
 

@@ -1,15 +1,15 @@
-//! The brain with a log position of its own, and what it said.
+//! A brain, and what it said of its series and its budget.
 
 use geophone_client::ExportRequest;
-use geophone_engine::{Brain, Settings, detect::baseline::LargestDeviation};
+use geophone_engine::{Settings, detect::baseline::LargestDeviation};
 use geophone_proto::{
-    Effect, Record, RecordBody, Seq, Series, SeriesKey, Tenant, Transport, UnixNanos,
+    Effect, Series, SeriesKey, UnixNanos,
     anomaly::Maturity,
     effect::{BudgetState, ScoredWindow},
     incident::Incident,
-    record::Export,
     time::SECOND_NS,
 };
+use geophone_tests::head::Head;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Where all installations begin.
@@ -26,44 +26,39 @@ pub struct Known {
     pub first_maturity: Maturity,
 }
 
-/// The brain.
-pub struct Head {
-    brain: Brain,
-    seq: Seq,
-    pub incidents: BTreeMap<String, Incident>,
+/// A brain that is listened to.
+pub struct Watched {
+    head: Head,
     pub series: BTreeMap<SeriesKey, Known>,
     pub budget: BudgetState,
 }
 
-impl Head {
+impl Watched {
     /// Knows nothing; promises so many false alarms a week.
     pub fn new(alerts_per_week: f64) -> Self {
         let settings = Settings { alerts_per_week, ..Settings::default() };
-        let brain = Brain::new(settings, Box::new(LargestDeviation::default()));
-        Self { brain, seq: Seq(0), incidents: BTreeMap::new(), series: BTreeMap::new(), budget: BudgetState::default() }
+        let head = Head::new(settings, Box::new(LargestDeviation::default()));
+        Self { head, series: BTreeMap::new(), budget: BudgetState::default() }
+    }
+
+    /// As last told, by id.
+    pub const fn incidents(&self) -> &BTreeMap<String, Incident> {
+        &self.head.incidents
     }
 
     /// Takes what was sent at this moment.
     pub fn beat(&mut self, at: UnixNanos, requests: &[ExportRequest]) {
         for request in requests {
-            let mut export = Export {
-                tenant: Tenant::default(),
-                signal: request.signal(),
-                transport: Transport::File,
-                wire: request.encode(),
-                decoded: None,
-            };
-            export.decoded = Some(geophone_ingest::decode_export(&export, at));
-            self.step(&Record { at, body: RecordBody::Batch(export) });
+            let effects = self.head.take(at, request);
+            self.hear(effects);
         }
-        self.step(&Record { at, body: RecordBody::Tick });
+        let effects = self.head.tick(at);
+        self.hear(effects);
     }
 
-    fn step(&mut self, record: &Record) {
-        self.seq = self.seq.next();
-        for effect in self.brain.step(self.seq, record) {
+    fn hear(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
-                Effect::Incident(incident) => drop(self.incidents.insert(incident.id.clone(), *incident)),
                 Effect::SeriesSeen(series) => {
                     let index = self.series.len();
                     let known = Known { series, index, first_row: None, first_score: None, first_maturity: Maturity::Learning };

@@ -10,13 +10,13 @@ mod head;
 
 use calm::{BEAT_NS, Calm};
 use geophone_proto::{UnixNanos, anomaly::Maturity, time::SECOND_NS};
-use head::{Head, START};
+use head::{START, Watched};
 
 const HOUR_NS: u64 = 3_600 * SECOND_NS;
 const WEEK_H: f64 = 168.0;
 
 /// Plays `hours` of an installation on; whatever `at_hour` does to it comes first.
-fn play(head: &mut Head, calm: &mut Calm, hours: f64) {
+fn play(head: &mut Watched, calm: &mut Calm, hours: f64) {
     for _ in 0..(hours * HOUR_NS as f64) as u64 / BEAT_NS {
         let (at, requests) = calm.beat();
         head.beat(UnixNanos(at), &requests);
@@ -24,16 +24,16 @@ fn play(head: &mut Head, calm: &mut Calm, hours: f64) {
 }
 
 /// Incidents that opened within some hours of the start.
-fn opened(head: &Head, hours: std::ops::Range<f64>) -> usize {
+fn opened(head: &Watched, hours: std::ops::Range<f64>) -> usize {
     let hour = |at: UnixNanos| at.since(START) as f64 / HOUR_NS as f64;
-    head.incidents.values().filter(|incident| hours.contains(&hour(incident.opened_at))).count()
+    head.incidents().values().filter(|incident| hours.contains(&hour(incident.opened_at))).count()
 }
 
-fn say(head: &Head, per_week: f64, hours: f64) {
+fn say(head: &Watched, per_week: f64, hours: f64) {
     let promised = per_week * hours / WEEK_H;
     println!(
         "{per_week} a week: {} incidents in {hours} h, promised {promised:.1}; {} series, {:?}",
-        head.incidents.len(),
+        head.incidents().len(),
         head.series.len(),
         head.budget
     );
@@ -48,7 +48,7 @@ fn on_a_quiet_day_as_many_open_as_were_promised() {
     let numbers: Option<Vec<f64>> = given.map(|text| text.split_whitespace().map(|word| word.parse().expect("a number")).collect());
     let runs = numbers.map_or_else(|| vec![[1_000.0, 10.0, 6.0, 1.0], [300.0, 24.0, 3.0, 2.0]], |n| vec![[n[0], n[1], n[2], n[3]]]);
     for [per_week, hours, chains, seed] in runs {
-        let (mut head, mut calm) = (Head::new(per_week), Calm::new(seed as u64, chains as usize, START.0));
+        let (mut head, mut calm) = (Watched::new(per_week), Calm::new(seed as u64, chains as usize, START.0));
         play(&mut head, &mut calm, hours);
         say(&head, per_week, hours);
         let by_hour: Vec<usize> = (0..hours as usize).map(|hour| opened(&head, hour as f64..(hour + 1) as f64)).collect();
@@ -64,9 +64,9 @@ fn on_a_quiet_day_as_many_open_as_were_promised() {
 fn a_cold_start_is_no_reason_to_alert() {
     let mut all = 0;
     for seed in 20..26 {
-        let (mut head, mut calm) = (Head::new(10.0 * WEEK_H), Calm::new(seed, 6, START.0));
+        let (mut head, mut calm) = (Watched::new(10.0 * WEEK_H), Calm::new(seed, 6, START.0));
         play(&mut head, &mut calm, 1.0);
-        all += head.incidents.len();
+        all += head.incidents().len();
     }
     println!("{all} in six first hours, promised 60");
     assert!(all <= 66, "{all} in six first hours");
@@ -77,7 +77,7 @@ fn a_cold_start_is_no_reason_to_alert() {
 /// Guarantees: a series of theirs has a score within a minute of its first row, provisional; nothing opens.
 #[test]
 fn who_joins_is_scored_within_a_minute_and_alerts_nobody() {
-    let (mut head, mut calm) = (Head::new(5.0), Calm::new(7, 6, START.0));
+    let (mut head, mut calm) = (Watched::new(5.0), Calm::new(7, 6, START.0));
     play(&mut head, &mut calm, 2.0);
     let before = head.series.len();
     (0..calm.services()).step_by(2).for_each(|service| calm.release(service));
@@ -91,7 +91,7 @@ fn who_joins_is_scored_within_a_minute_and_alerts_nobody() {
         assert!(scored.since(first) <= 60 * SECOND_NS, "{:?}: first row {first}, first score {scored}", known.series);
         assert_eq!(known.first_maturity, Maturity::Provisional, "{:?}", known.series);
     }
-    assert!(head.incidents.is_empty(), "{:?}", head.incidents.values().map(|incident| &incident.title).collect::<Vec<_>>());
+    assert!(head.incidents().is_empty(), "{:?}", head.incidents().values().map(|incident| &incident.title).collect::<Vec<_>>());
 }
 
 /// Scenario: two services that see a request every two minutes, one in five of which fails or takes long, and
@@ -99,7 +99,7 @@ fn who_joins_is_scored_within_a_minute_and_alerts_nobody() {
 /// Guarantees: they never open an incident: so few events are no evidence.
 #[test]
 fn hardly_any_traffic_never_alerts() {
-    let (mut head, mut calm) = (Head::new(1_000.0), Calm::sparse(3, START.0));
+    let (mut head, mut calm) = (Watched::new(1_000.0), Calm::sparse(3, START.0));
     play(&mut head, &mut calm, 24.0);
-    assert!(head.incidents.is_empty(), "{:?}", head.incidents.values().map(|incident| &incident.title).collect::<Vec<_>>());
+    assert!(head.incidents().is_empty(), "{:?}", head.incidents().values().map(|incident| &incident.title).collect::<Vec<_>>());
 }

@@ -4,52 +4,20 @@
 
 mod skew;
 
-use geophone_client::{
-    ExportRequest,
-    shop::{Fault, Pace, Schedule, Shop},
-};
-use geophone_engine::{Brain, Settings};
-use geophone_proto::{Effect, Record, RecordBody, Seq, Tenant, Transport, UnixNanos, incident::Incident, record::Export, time::SECOND_NS};
-use std::{collections::BTreeMap, sync::Arc};
+use geophone_client::shop::{Fault, Pace, Schedule, Shop};
+use geophone_engine::Settings;
+use geophone_proto::{UnixNanos, incident::Incident, time::SECOND_NS};
+use geophone_tests::head::Head;
+use std::sync::Arc;
 
 const START: UnixNanos = UnixNanos(1_767_261_600 * SECOND_NS);
 /// How long after a fault's end its incident may still open.
 const GRACE_NS: u64 = 120 * SECOND_NS;
 
-/// The brain with a log position of its own.
-struct Head {
-    brain: Brain,
-    seq: Seq,
-    incidents: BTreeMap<String, Incident>,
-}
-
-impl Head {
-    fn step(&mut self, record: &Record) {
-        self.seq = self.seq.next();
-        for effect in self.brain.step(self.seq, record) {
-            if let Effect::Incident(incident) = effect {
-                self.incidents.insert(incident.id.clone(), *incident);
-            }
-        }
-    }
-
-    fn take(&mut self, at: UnixNanos, request: &ExportRequest) {
-        let mut export = Export {
-            tenant: Tenant::default(),
-            signal: request.signal(),
-            transport: Transport::File,
-            wire: request.encode(),
-            decoded: None,
-        };
-        export.decoded = Some(geophone_ingest::decode_export(&export, at));
-        self.step(&Record { at, body: RecordBody::Batch(export) });
-    }
-}
-
 /// All incidents of one day at the shop.
 fn day(schedule: &Schedule) -> Vec<Incident> {
     let model = geophone_models::shipped().expect("the shipped model loads");
-    let mut head = Head { brain: Brain::new(Settings::default(), model), seq: Seq(0), incidents: BTreeMap::new() };
+    let mut head = Head::new(Settings::default(), model);
     let mut shop = Shop::new(schedule.seed, schedule.start, schedule);
     let mut now = schedule.start;
     while now < schedule.end {
@@ -57,7 +25,7 @@ fn day(schedule: &Schedule) -> Vec<Incident> {
         for sent in shop.advance(now) {
             head.take(sent.at, &sent.request);
         }
-        head.step(&Record { at: now, body: RecordBody::Tick });
+        head.tick(now);
     }
     let mut incidents: Vec<Incident> = head.incidents.into_values().collect();
     incidents.sort_by_key(|incident| incident.opened_at);

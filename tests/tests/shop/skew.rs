@@ -1,18 +1,17 @@
 //! Clocks that differ from host to host: causes follow calls, not clocks.
 
-use super::{Head, START};
+use super::START;
 use geophone_client::{
     ExportRequest,
     shop::{Pace, Schedule, Shop},
 };
-use geophone_engine::{Brain, Settings};
+use geophone_engine::Settings;
 use geophone_proto::{
-    Record, RecordBody, Seq,
     incident::Incident,
     otlp::{collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value},
     time::SECOND_NS,
 };
-use std::collections::BTreeMap;
+use geophone_tests::head::Head;
 
 /// Undisturbed traffic first, then one fault.
 const PACE: Pace = Pace { warm_up_s: 1_200.0, fault_s: (240.0, 240.0), calm_s: (600.0, 600.0) };
@@ -40,7 +39,7 @@ fn skewed(request: &mut ExportTraceServiceRequest) {
 /// Incidents until the end of the only fault.
 fn incidents(schedule: &Schedule, is_skewed: bool) -> Vec<Incident> {
     let model = geophone_models::shipped().expect("the shipped model loads");
-    let mut head = Head { brain: Brain::new(Settings::default(), model), seq: Seq(0), incidents: BTreeMap::new() };
+    let mut head = Head::new(Settings::default(), model);
     let mut shop = Shop::new(schedule.seed, schedule.start, schedule);
     let mut now = schedule.start;
     while now < schedule.faults[0].to {
@@ -51,7 +50,7 @@ fn incidents(schedule: &Schedule, is_skewed: bool) -> Vec<Incident> {
             }
             head.take(sent.at, &sent.request);
         }
-        head.step(&Record { at: now, body: RecordBody::Tick });
+        head.tick(now);
     }
     head.incidents.into_values().collect()
 }

@@ -288,8 +288,11 @@ fn go_on(live: &mut Live, flag: &Flag) {
         worsen(live, flag);
         live.dirty = true;
     }
-    let room = EXEMPLARS_MAX.saturating_sub(live.anomaly.exemplars.len());
-    live.anomaly.exemplars.extend(flag.exemplars.iter().take(room).copied());
+    for exemplar in &flag.exemplars {
+        if live.anomaly.exemplars.len() < EXEMPLARS_MAX && !live.anomaly.exemplars.contains(exemplar) {
+            live.anomaly.exemplars.push(*exemplar);
+        }
+    }
 }
 
 /// Takes a window's values as the worst so far.

@@ -87,7 +87,7 @@ pub fn how_much(kind: SeriesKind, actual: f64, expected: f64) -> String {
     match kind {
         SeriesKind::ErrorRatio | SeriesKind::EdgeErrorRatio => format!("{} (expected {})", percent(actual), percent(expected)),
         _ if (0.0..1.0).contains(&ratio) => format!("down {}", percent(1.0 - ratio)),
-        _ if ratio.is_finite() && ratio >= 1.0 => format!("{}x expected", number(ratio)),
+        _ if ratio.is_finite() && (1.0..1000.0).contains(&ratio) => format!("{}x expected", number(ratio)),
         _ => format!("{} instead of {}", value(kind, actual), value(kind, expected)),
     }
 }
@@ -98,19 +98,31 @@ pub fn clock(at: UnixNanos) -> String {
     text.get(11..19).unwrap_or(&text).to_owned()
 }
 
-/// An anomaly in a sentence's middle: what is how far from which band.
+/// Whether the value alone is unremarkable: the anomaly lies in how many windows or requests share it.
+pub fn is_within_band(live: &Live) -> bool {
+    let anomaly = &live.anomaly;
+    match (anomaly.lower, anomaly.actual, anomaly.upper) {
+        (Some(lower), Some(actual), Some(upper)) => (lower..=upper).contains(&actual),
+        _ => false,
+    }
+}
+
+/// An anomaly in a sentence's middle: what is how far from which band, or from what is usual.
 pub fn deviation(live: &Live) -> String {
     let anomaly = &live.anomaly;
     let kind = anomaly.series.kind;
     let Some((actual, expected)) = anomaly.actual.zip(anomaly.expected) else {
         return format!("{} is unusual", what(&anomaly.series));
     };
-    let much = how_much(kind, actual, expected);
+    let is_share = matches!(kind, SeriesKind::ErrorRatio | SeriesKind::EdgeErrorRatio);
     let band = match (anomaly.lower, anomaly.upper) {
-        (Some(lower), Some(upper)) => format!("{}-{}", value(kind, lower.max(0.0).min(upper)), value(kind, upper)),
+        (Some(lower), Some(upper)) if !is_within_band(live) => format!("{}-{}", value(kind, lower.max(0.0).min(upper)), value(kind, upper)),
         _ => value(kind, expected),
     };
-    format!("{} is {much} ({}, expected {band})", what(&anomaly.series), value(kind, actual))
+    if is_share {
+        return format!("{} is {} (expected {band})", what(&anomaly.series), percent(actual));
+    }
+    format!("{} is {} ({}, expected {band})", what(&anomaly.series), how_much(kind, actual, expected), value(kind, actual))
 }
 
 #[cfg(test)]

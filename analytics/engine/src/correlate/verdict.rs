@@ -46,14 +46,15 @@ fn severity_of(scene: &Scene<'_>, live: &Live) -> Severity {
     }
 }
 
-/// The anomaly that tells the story: what users feel most.
+/// The anomaly that tells the story: what users feel most, and can be seen to be out of the ordinary.
 fn lead<'a>(scene: &Scene<'_>, members: &[&'a Live]) -> Option<&'a Live> {
     let map = scene.scales.map;
     let rank = |live: &Live| {
         let span = matches!(live.harm, Harm::Latency | Harm::Errors | Harm::Loss);
         let entry = if span && map.is_entry(live.place.service) { 0.3 } else { 0.0 };
         let second_hand = live.place.caller.is_some() || live.place.aspect == Aspect::MetricDuration || live.place.outgoing;
-        scene.scales.weigh(live) + entry - if second_hand { 0.4 } else { 0.0 }
+        let plain = if phrase::is_within_band(live) { 0.4 } else { 0.0 };
+        scene.scales.weigh(live) + entry - plain - if second_hand { 0.4 } else { 0.0 }
     };
     members.iter().copied().max_by(|a, b| rank(a).total_cmp(&rank(b)).then_with(|| b.anomaly.id.cmp(&a.anomaly.id)))
 }

@@ -20,6 +20,9 @@ use geophone_proto::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the reason of an action that waits begins.
+const WAITS: &str = "waits for approval: ";
+
 /// One step of an action: its new version, the event for the incident, and what to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Move {
@@ -95,7 +98,7 @@ impl Decider {
         let verdict = gates::pass(settings, candidate, &self.history, at);
         let (state, event, detail) = match &verdict {
             Verdict::Say => (ActionState::DryRun, "action_proposed", format!("dry run, would act: {reason}")),
-            Verdict::Ask => (ActionState::AwaitingApproval, "action_proposed", format!("waits for approval: {reason}")),
+            Verdict::Ask => (ActionState::AwaitingApproval, "action_proposed", format!("{WAITS}{reason}")),
             Verdict::Act => (ActionState::Running, "action_started", reason.clone()),
             Verdict::Refuse(gate, why) => {
                 if !self.refused.entry(key.clone()).or_default().insert((*gate).to_owned()) {
@@ -148,6 +151,7 @@ impl Decider {
             false => (ActionState::Rejected, "action_rejected", format!("rejected by {by}")),
         };
         tracked.action.state = state;
+        tracked.action.reason = format!("{detail}; {}", tracked.action.reason.trim_start_matches(WAITS));
         let perform = decision.approved.then(|| self.start(&tracked, at));
         let action = tracked.action.clone();
         self.actions.insert(action.id.clone(), tracked);
@@ -202,8 +206,10 @@ impl Decider {
             let open = ward.open.iter().any(|incident| incident.id == tracked.action.incident_id);
             let step = match tracked.action.state {
                 ActionState::AwaitingApproval if !open => {
+                    let why = "the incident closed before anybody approved";
                     tracked.action.state = ActionState::Rejected;
-                    Some((("action_rejected", "the incident closed before anybody approved".to_owned()), None))
+                    tracked.action.reason = format!("{why}; {}", tracked.action.reason.trim_start_matches(WAITS));
+                    Some((("action_rejected", why.to_owned()), None))
                 }
                 // A window that ended before the deed was done proves nothing.
                 ActionState::Verifying if tracked.done_at.is_some_and(|done| ward.at > done) => verify_one(tracked, ward, open),

@@ -196,6 +196,7 @@ fn a_person_decides_once_and_not_after_the_incident() {
     let id = window(&mut decider, &settings, 10, &["in-1"], true)[0].action.id.clone();
     let moves = window(&mut decider, &settings, 20, &[], true);
     assert_eq!(moves[0].action.state, ActionState::Rejected);
+    assert!(moves[0].action.reason.starts_with("the incident closed"), "{}", moves[0].action.reason);
     assert_eq!(decider.decided(&say(&id, true), UnixNanos(25 * SECOND)), None);
 }
 

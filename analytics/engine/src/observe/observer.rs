@@ -120,10 +120,11 @@ impl Observer {
         if matches!(batch.columns, Columns::Profiles(_)) {
             return;
         }
-        let at = batch.arrived_at;
-        let newest = newest_per_resource(batch);
+        // Telemetry may run faster than the wall clock, and so ahead of it.
+        let at = batch.arrived_at.max(UnixNanos(self.watermark.leader()));
+        let newest = newest_per_resource(batch, at);
         let services = self.services(batch, &newest);
-        self.hear(batch, &services, &newest);
+        self.hear((batch, at), &services, &newest);
         let leader = self.watermark.leader();
         if !self.closing.begun {
             self.limit_history(leader);
@@ -187,7 +188,7 @@ impl Observer {
     }
 
     /// Tells the watermark who has sent what, and how late.
-    fn hear(&mut self, batch: &Batch, services: &[ServiceIndex], newest: &[Option<u64>]) {
+    fn hear(&mut self, (batch, at): (&Batch, UnixNanos), services: &[ServiceIndex], newest: &[Option<u64>]) {
         let is_prompt = !matches!(batch.columns, Columns::Metrics(_));
         let senders = batch.resources.hash().values();
         for (sender, clock) in senders.iter().zip(newest).filter_map(|(sender, clock)| clock.map(|clock| (*sender, clock))) {
@@ -197,7 +198,7 @@ impl Observer {
         let mut oldest: Vec<u64> = newest.iter().map(|newest| newest.unwrap_or(0)).collect();
         // Rows of one sender follow each other: it is looked up once for all of them.
         let (mut run, mut times) = (usize::MAX, Vec::new());
-        each_time(batch, |resource, time| {
+        each_time(batch, at, |resource, time| {
             if resource != run {
                 senders.get(run).into_iter().for_each(|sender| self.watermark.lag(*sender, &times, is_prompt));
                 run = resource;
@@ -412,8 +413,7 @@ impl Observer {
 }
 
 /// Calls with the resource and time of each row that can be believed.
-fn each_time(batch: &Batch, mut call: impl FnMut(usize, u64)) {
-    let at = batch.arrived_at;
+fn each_time(batch: &Batch, at: UnixNanos, mut call: impl FnMut(usize, u64)) {
     match &batch.columns {
         Columns::Traces(rows) => {
             let ends = rows.start_ns().values().iter().zip(rows.end_ns().values());
@@ -436,9 +436,9 @@ fn each_time(batch: &Batch, mut call: impl FnMut(usize, u64)) {
 }
 
 /// Newest believable time of each resource's rows.
-fn newest_per_resource(batch: &Batch) -> Vec<Option<u64>> {
+fn newest_per_resource(batch: &Batch, at: UnixNanos) -> Vec<Option<u64>> {
     let mut newest = vec![None; batch.resources.len()];
-    each_time(batch, |resource, time| {
+    each_time(batch, at, |resource, time| {
         if let Some(slot) = newest.get_mut(resource) {
             *slot = Some(slot.map_or(time, |known: u64| known.max(time)));
         }

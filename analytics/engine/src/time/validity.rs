@@ -2,7 +2,7 @@
 
 use geophone_proto::time::{SECOND_NS, UnixNanos};
 
-/// How far a row may lie beyond its arrival.
+/// How far a row may lie beyond its arrival, or beyond the newest event time that is believed.
 pub const FUTURE_NS_MAX: u64 = 600 * SECOND_NS;
 
 /// Why a row is not scored: the label `reason` of `geophone_engine_rows_unscored_total`.
@@ -10,7 +10,7 @@ pub const FUTURE_NS_MAX: u64 = 600 * SECOND_NS;
 pub enum Flaw {
     /// No time at all.
     ZeroTime,
-    /// Beyond arrival + 10 min.
+    /// More than 10 min beyond both its arrival and what is believed of others.
     FutureTime,
     /// Ends before it starts.
     NegativeDuration,
@@ -42,22 +42,22 @@ impl Flaw {
     }
 }
 
-/// What is wrong with a span's times.
-pub const fn span_flaw(start_ns: u64, end_ns: u64, arrived_at: UnixNanos) -> Option<Flaw> {
+/// What is wrong with a span's times. `now`: its arrival, or the newest believed event time if that is later.
+pub const fn span_flaw(start_ns: u64, end_ns: u64, now: UnixNanos) -> Option<Flaw> {
     if start_ns == 0 {
         return Some(Flaw::ZeroTime);
     }
-    match time_flaw(end_ns, arrived_at) {
+    match time_flaw(end_ns, now) {
         None if start_ns > end_ns => Some(Flaw::NegativeDuration),
         flaw => flaw,
     }
 }
 
-/// What is wrong with a point in time.
-pub const fn time_flaw(at_ns: u64, arrived_at: UnixNanos) -> Option<Flaw> {
+/// What is wrong with a point in time; `now` as above.
+pub const fn time_flaw(at_ns: u64, now: UnixNanos) -> Option<Flaw> {
     if at_ns == 0 {
         Some(Flaw::ZeroTime)
-    } else if at_ns > arrived_at.plus(FUTURE_NS_MAX).0 {
+    } else if at_ns > now.plus(FUTURE_NS_MAX).0 {
         Some(Flaw::FutureTime)
     } else {
         None

@@ -24,6 +24,8 @@ type Ctx = State<Arc<Rooms>>;
 
 /// The brain takes a step within milliseconds, unless it is behind; after this the caller looks later.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Models a page at most, and where nobody says.
+const MODELS_MAX: usize = 1_000;
 /// How long an addition waits for the one before it.
 const TURN: Duration = Duration::from_secs(35);
 /// Body of a step.
@@ -34,11 +36,18 @@ const BODY_BYTES_MAX: usize = UPLOAD_BYTES_MAX as usize / 3 * 4 + (1 << 20);
 /// Known models.
 pub async fn list(State(rooms): Ctx, params: Params) -> Result<Json<Value>, Refusal> {
     is_told(&rooms).await?;
-    let params = params.only(&["state"])?;
-    let state = params.text("state");
+    let params = params.only(&["state", "limit", "cursor"])?;
+    let (state, limit) = (params.text("state"), params.limit(MODELS_MAX, MODELS_MAX)?);
     let items = models::shown(&rooms.models, &rooms.view.line_up());
-    let items: Vec<Value> = items.into_iter().filter(|item| state.is_none_or(|state| item["state"] == state)).collect();
-    Ok(Json(json!({"items": items, "next_cursor": null})))
+    let mut items: Vec<Value> = items.into_iter().filter(|item| state.is_none_or(|state| item["state"] == state)).collect();
+    let place = |item: &Value| Some(format!("{}@{}", item["name"].as_str()?, item["version"].as_str()?));
+    let after = params
+        .parsed("cursor", "a `next_cursor` of this list", |text| items.iter().position(|item| place(item).as_deref() == Some(text)))?;
+    items.drain(..after.map_or(0, |after| after + 1));
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).and_then(place);
+    Ok(Json(json!({"items": items, "next_cursor": next})))
 }
 
 /// Card of one model, `NAME` or `NAME@VERSION`.

@@ -59,6 +59,12 @@ fn operation(route: &Route) -> Value {
     if let Some((kind, name, required)) = body {
         let schema = json!({"$ref": format!("#/components/schemas/{name}")});
         operation["requestBody"] = json!({"required": required, "content": {kind: {"schema": schema}}});
+        if name == "ModelFiles" {
+            let base64 = || json!({"type": "string", "contentEncoding": "base64"});
+            let files = json!({"card.toml": {"type": "string"}, "model.onnx": base64(), "check.parquet": base64()});
+            let text = json!({"type": "object", "required": ["card.toml", "model.onnx", "check.parquet"], "properties": files});
+            operation["requestBody"]["content"]["application/json"] = json!({"schema": text});
+        }
     }
     operation
 }

@@ -126,7 +126,9 @@ pub const ROUTES: &[Route] = &[
         || get(lists::points),
     ),
     read("/api/v1/topology", "Services, who calls whom, and how they are", &[], "Topology", || get(service::topology)),
-    read("/api/v1/models", "Models, their states, and how those on trial do", &["state"], "ModelList", || get(models::list)),
+    read("/api/v1/models", "Models, their states, and how those on trial do", &["state", "limit", "cursor"], "ModelList", || {
+        get(models::list)
+    }),
     read("/api/v1/models/{name}", "Card of a model, NAME or NAME@VERSION", &[], "ModelCard", || get(models::card).post(models::step)),
     write(
         "/api/v1/models/{name}/versions",

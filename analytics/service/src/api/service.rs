@@ -1,10 +1,11 @@
 //! How the service itself is: health, status, metrics, map.
 
 use super::rooms::Rooms;
+use crate::telemetry;
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use geophone_proto::effect::BudgetState;
@@ -86,9 +87,16 @@ pub async fn traffic(State(rooms): Ctx) -> Json<Value> {
     Json(json!({"items": rooms.access.traffic(), "next_cursor": null}))
 }
 
-/// Prometheus text.
-pub async fn metrics(State(rooms): Ctx) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (rooms.metrics)()).into_response()
+/// Prometheus text, or what replaced it for those who ask.
+pub async fn metrics(State(rooms): Ctx, headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    let text = (rooms.metrics)();
+    let (kind, text) = if accepted.contains("application/openmetrics-text") {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", telemetry::open_metrics(&text))
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", text)
+    };
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// This API, described.

@@ -212,6 +212,8 @@ async fn every_error_is_a_problem() {
         ("GET", "/api/v1/incidents/none", "", 404),
         ("GET", "/api/v1/series/xyz", "", 404),
         ("GET", "/api/v1/models/none", "", 404),
+        ("GET", "/api/v1/models?cursor=zzz", "", 400),
+        ("GET", "/api/v1/models?limit=0", "", 400),
         ("GET", "/assets/none.js", "", 404),
         ("DELETE", "/api/v1/incidents", "", 405),
         ("GET", "/api/v1/query", "", 405),

@@ -72,7 +72,7 @@ enum What {
         #[command(flatten)]
         step: Step,
         /// Of a hundred series [default: models.canary_percent].
-        #[arg(long, env = "GEOPHONE_PERCENT", value_name = "N")]
+        #[arg(long, env = "GEOPHONE_PERCENT", value_name = "N", value_parser = clap::value_parser!(u32).range(1..100))]
         percent: Option<u32>,
     },
     /// Speak for all series.

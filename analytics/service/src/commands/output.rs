@@ -6,6 +6,11 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 use std::io::{ErrorKind, IsTerminal, Write, stdout};
 
+/// Narrower than this no table can be read.
+const WIDTH_MIN: u16 = 40;
+/// Taken where the terminal does not say.
+const WIDTH_UNKNOWN: u16 = 160;
+
 /// How data are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -83,6 +88,10 @@ pub(crate) fn print_rows(format: Format, answer: crate::api::Answer) -> Result<(
 pub(crate) fn table(header: &[String], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // A terminal that does not know its width says zero.
+    if table.width().is_some_and(|width| width < WIDTH_MIN) {
+        table.set_width(WIDTH_UNKNOWN);
+    }
     if !header.is_empty() {
         table.set_header(header);
     }

@@ -19,7 +19,8 @@ use std::{
 /// Input `series_id,timestamp,value`, or `timestamp,d1..dn` (one entity, named after the file); timestamps in
 /// seconds. Output `series_id,timestamp,score,alert`, one line for each input line. A row's score does not
 /// depend on later rows. `alert` is 1 in the row where an anomaly begins; `score` stays up for a while after,
-/// and is 0.9 or more only where `alert` is 1.
+/// and is 0.9 or more only where `alert` is 1. What is empty, `NaN` or no number counts as missing; how many
+/// were no numbers is said at the end.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  geophone score --input nab.csv.gz --output scores.csv")]
 pub struct Score {
@@ -46,17 +47,23 @@ impl Score {
             if name.ends_with(".gz") { Box::new(MultiGzDecoder::new(BufReader::new(counted))) } else { Box::new(counted) };
         let mut reader = ReaderBuilder::new().flexible(true).from_reader(BufReader::with_capacity(1 << 18, input));
         let header = reader.headers().map_err(|error| ServiceError::Usage(format!("{name}: {error}")))?.clone();
+        let mut scorer = Scorer::of(&header, &self.input)?;
+        if self.output.canonicalize().is_ok_and(|output| self.input.canonicalize().is_ok_and(|input| input == output)) {
+            return Err(ServiceError::Usage(format!("--output is the input, {name}: name another file")));
+        }
         let output = File::create(&self.output).map_err(ServiceError::io(format!("write {}", self.output.display())))?;
         let mut writer = Writer::from_writer(BufWriter::new(output));
-        let mut scorer = Scorer::of(&header, &self.input)?;
+        let mut rubbish = Rubbish { columns: header.len(), ..Rubbish::default() };
         let bad = |error: csv::Error| ServiceError::Negative(format!("{name}: {error}"));
         writer.write_record(["series_id", "timestamp", "score", "alert"]).map_err(bad)?;
         let mut record = StringRecord::new();
         while reader.read_record(&mut record).map_err(bad)? {
+            rubbish.look(&record, scorer.first_number());
             let (id, time, row) = scorer.row(&record)?;
             writer.write_record([id, time, &row.score.to_string(), if row.alert { "1" } else { "0" }]).map_err(bad)?;
         }
         progress.finish_and_clear();
+        rubbish.tell(&name);
         let inner = writer.into_inner().map_err(|error| ServiceError::Negative(error.to_string()))?;
         inner
             .into_inner()
@@ -74,10 +81,10 @@ enum Scorer {
 
 impl Scorer {
     fn of(header: &StringRecord, input: &Path) -> Result<Self, ServiceError> {
-        let names: Vec<&str> = header.iter().map(str::trim).collect();
-        match names.as_slice() {
+        let names: Vec<String> = header.iter().map(|name| name.trim().to_ascii_lowercase()).collect();
+        match names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["series_id", "timestamp", "value", ..] => Ok(Self::Series { known: HashMap::new() }),
-            ["timestamp", _, ..] => {
+            ["timestamp", dimensions @ ..] if !dimensions.is_empty() && !dimensions.contains(&"series_id") => {
                 let name = input.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
                 let id = name.trim_end_matches(".gz").trim_end_matches(".csv").to_owned();
                 let entity = Box::new(Entity::new(names.len() - 1));
@@ -88,6 +95,14 @@ impl Scorer {
                 input.display(),
                 names.join(",")
             ))),
+        }
+    }
+
+    /// Column of the timestamp; after it, only numbers.
+    const fn first_number(&self) -> usize {
+        match self {
+            Self::Series { .. } => 1,
+            Self::Entity { .. } => 0,
         }
     }
 
@@ -117,6 +132,43 @@ impl Scorer {
     }
 }
 
+/// Lines that do not hold what the first line says: they are scored as far as they go, and told.
+#[derive(Default)]
+struct Rubbish {
+    columns: usize,
+    lines: u64,
+    first: Option<String>,
+}
+
+impl Rubbish {
+    fn look(&mut self, record: &StringRecord, first_number: usize) {
+        let is_fine = |text: &str| text.is_empty() || text.parse::<f64>().is_ok() || is_missing(text);
+        let wrong = record.iter().skip(first_number).map(str::trim).find(|text| !is_fine(text));
+        if record.len() == self.columns && wrong.is_none() {
+            return;
+        }
+        self.lines += 1;
+        self.first.get_or_insert_with(|| {
+            let line = record.position().map_or(0, csv::Position::line);
+            wrong.map_or_else(
+                || format!("line {line}, with {} columns instead of {}", record.len(), self.columns),
+                |text| format!("line {line}, with `{text}`"),
+            )
+        });
+    }
+
+    fn tell(&self, name: &str) {
+        if let Some(first) = &self.first {
+            tracing::warn!("{name}: {} lines hold something else than numbers, which counts as missing; the first is {first}", self.lines);
+        }
+    }
+}
+
+/// How programs write that there is no value.
+fn is_missing(text: &str) -> bool {
+    ["null", "none", "na", "n/a"].iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
 /// Counts bytes read, so that progress is that of the file and not of what is in it.
 struct Counted {
     file: File,
@@ -128,5 +180,33 @@ impl Read for Counted {
         let count = self.file.read(buffer)?;
         self.progress.inc(count as u64);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_hold_no_numbers_are_counted_and_missing_values_are_not() {
+        let mut rubbish = Rubbish { columns: 3, ..Rubbish::default() };
+        for line in [["a", "1", "2"], ["b", "1.5", ""], ["c", "1", "NaN"], ["d", "1", "null"], ["e", "1", "-inf"]] {
+            rubbish.look(&StringRecord::from(line.to_vec()), 1);
+        }
+        assert_eq!((rubbish.lines, rubbish.first.as_deref()), (0, None));
+        rubbish.look(&StringRecord::from(vec!["a", "2026-01-01", "2"]), 1);
+        rubbish.look(&StringRecord::from(vec!["a", "1"]), 1);
+        assert_eq!((rubbish.lines, rubbish.first.as_deref()), (2, Some("line 0, with `2026-01-01`")));
+    }
+
+    #[test]
+    fn the_first_line_says_which_layout_it_is() {
+        let of = |line: &str| Scorer::of(&StringRecord::from(line.split(',').collect::<Vec<_>>()), Path::new("m-1.csv.gz"));
+        assert!(matches!(of("series_id,timestamp,value"), Ok(Scorer::Series { .. })));
+        assert!(matches!(of("Series_ID, Timestamp, Value"), Ok(Scorer::Series { .. })));
+        assert!(matches!(of("timestamp,d1,d2"), Ok(Scorer::Entity { id, .. }) if id == "m-1"));
+        for other in ["", "timestamp", "timestamp,series_id,value", "a,1700000000,3"] {
+            assert!(of(other).is_err(), "{other}");
+        }
     }
 }

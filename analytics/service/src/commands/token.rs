@@ -18,16 +18,16 @@ const SECRET_BYTES_MAX: u64 = 4096;
 )]
 pub struct Token {
     /// Name of the token; the user where basic authentication is used.
-    #[arg(long, default_value = "sender")]
+    #[arg(long, env = "GEOPHONE_NAME", default_value = "sender")]
     name: String,
     /// Whose telemetry it brings; `*` = the sender says so in `access.tenant_header`.
-    #[arg(long, default_value = "default")]
+    #[arg(long, env = "GEOPHONE_TENANT", default_value = "default")]
     tenant: String,
     /// What it allows.
-    #[arg(long, value_enum, default_values_t = [May::Send])]
+    #[arg(long, value_enum, env = "GEOPHONE_MAY", value_delimiter = ',', default_values_t = [May::Send])]
     may: Vec<May>,
     /// Hash the secret on stdin instead of making one.
-    #[arg(long)]
+    #[arg(long, env = "GEOPHONE_STDIN")]
     stdin: bool,
     #[command(flatten)]
     format: FormatArg,

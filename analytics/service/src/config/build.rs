@@ -237,8 +237,27 @@ impl Config {
             },
             effective: BTreeMap::new(),
         };
-        let Reader { problems, effective, .. } = read;
-        if problems.is_empty() { Ok(Self { effective, ..config }) } else { Err(problems) }
+        config.concluded(read)
+    }
+
+    /// With what was read, unless something is wrong with it.
+    fn concluded(self, read: Reader<'_>) -> Result<Self, Vec<Problem>> {
+        let Reader { mut problems, effective, .. } = read;
+        problems.extend(self.collision());
+        if problems.is_empty() { Ok(Self { effective, ..self }) } else { Err(problems) }
+    }
+
+    /// Two doors with one address.
+    fn collision(&self) -> Option<Problem> {
+        let doors = [
+            ("receivers.otlp.protocols.grpc.endpoint", self.otlp_grpc),
+            ("receivers.otlp.protocols.http.endpoint", self.otlp_http),
+            ("api.endpoint", self.api.endpoint),
+        ];
+        let pairs = [(1, 0), (2, 0), (2, 1)].map(|(own, other)| (doors[own], doors[other]));
+        pairs.into_iter().find(|((_, own), (_, other))| own == other && own.port() != 0).map(|((path, address), (other, _))| {
+            Problem::new(path, format!("`{address}` is the address of `{other}` too: each needs its own port"))
+        })
     }
 
     /// What the brain is told.

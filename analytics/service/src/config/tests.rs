@@ -96,6 +96,12 @@ fn other_machines_need_a_clear_word() {
 }
 
 #[test]
+fn each_door_needs_its_own_port() {
+    assert_eq!(paths("api: {endpoint: 127.0.0.1:4318}"), ["api.endpoint"]);
+    config("api: {endpoint: 127.0.0.1:0}\nreceivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:0}}}}").expect("any free ports");
+}
+
+#[test]
 fn the_environment_fills_in() {
     let env = |name: &str| match name {
         "RATE" => Some("2.5".to_owned()),

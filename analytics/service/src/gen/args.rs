@@ -133,6 +133,9 @@ impl GenArgs {
     /// Checks what was asked for.
     pub fn task(&self) -> Result<Task, ServiceError> {
         let positive = [("items-per-request", self.items_per_request), ("connections", self.connections), ("services", self.services)];
+        if self.requests == Some(0) {
+            return Err(ServiceError::Usage("--requests is 0: give at least 1".into()));
+        }
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(ServiceError::Usage(format!("--{name} is 0: give at least 1")));
         }

@@ -103,7 +103,8 @@ impl ModelFiles {
     }
 
     fn from_json(body: &[u8]) -> Result<Self, String> {
-        let wanted = "{\"card.toml\": text, \"model.onnx\": base64, \"check.parquet\": base64} or {\"folder\": \"/path/on/the/server\"}";
+        let wanted =
+            "{\"card.toml\": text or base64, \"model.onnx\": base64, \"check.parquet\": base64} or {\"folder\": \"/path/on/the/server\"}";
         let fields: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(body).map_err(|error| format!("the body must be {wanted}: {error}"))?;
         let text = |name: &str| fields.get(name).and_then(serde_json::Value::as_str);
@@ -113,10 +114,11 @@ impl ModelFiles {
         let mut files = Self::default();
         for (name, content) in NAMES.iter().zip(&mut files.0) {
             let text = text(name).ok_or_else(|| format!("`{name}` is missing: the body must be {wanted}"))?;
-            *content = if *name == "card.toml" {
-                text.as_bytes().to_vec()
-            } else {
-                STANDARD.decode(text.trim()).map_err(|error| format!("`{name}` is not base64: {error}"))?
+            *content = match STANDARD.decode(text.trim()) {
+                Ok(content) => content,
+                // A card has quotes, which base64 has not.
+                Err(_) if *name == "card.toml" => text.as_bytes().to_vec(),
+                Err(error) => return Err(format!("`{name}` is not base64: {error}")),
             };
         }
         Ok(files)

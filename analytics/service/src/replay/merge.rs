@@ -13,6 +13,9 @@ use std::{cmp::Reverse, collections::BinaryHeap, path::PathBuf, sync::Arc};
 /// Rows further than this beyond the middle row say nothing about when a request was sent.
 const STRAY_NS: u64 = 600 * SECOND_NS;
 
+/// So many messages of a file are told one by one.
+const TOLD_MAX: u32 = 3;
+
 /// One request with its time.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -27,6 +30,8 @@ struct Stream {
     messages: Messages,
     signal: Option<Signal>,
     next: Option<Message>,
+    /// Messages that could not be read.
+    refused: u32,
 }
 
 /// All files as one stream; holds one message of each.
@@ -42,7 +47,7 @@ impl Merged {
     pub fn open(paths: &[PathBuf]) -> Result<Self, ServiceError> {
         let mut merged = Self { streams: Vec::new(), order: BinaryHeap::new(), refused: 0 };
         for path in paths {
-            merged.streams.push(Stream { messages: Messages::open(path)?, signal: None, next: None });
+            merged.streams.push(Stream { messages: Messages::open(path)?, signal: None, next: None, refused: 0 });
             merged.refill(merged.streams.len() - 1)?;
         }
         Ok(merged)
@@ -70,7 +75,14 @@ impl Merged {
                 Err(reason) => {
                     self.refused += 1;
                     metrics::counter!("geophone_replay_refused_messages_total").increment(1);
-                    tracing::warn!("{}: {reason}; it is left out", stream.messages.place());
+                    stream.refused = stream.refused.saturating_add(1);
+                    match stream.refused {
+                        ..=TOLD_MAX => tracing::warn!("{}: {reason}; it is left out", stream.messages.place()),
+                        told if told == TOLD_MAX + 1 => {
+                            tracing::warn!("{}: {reason}; further ones of this file are counted only", stream.messages.place());
+                        }
+                        _ => {}
+                    }
                 }
             }
         }

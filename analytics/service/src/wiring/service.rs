@@ -26,7 +26,7 @@ use crate::{
     view::{Limits, View},
 };
 use geophone_ingest::{Access, Listening};
-use geophone_proto::{Effect, model::LineUp, seam::Clock};
+use geophone_proto::{Effect, effect::BudgetState, model::LineUp, seam::Clock};
 use std::{
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
@@ -79,6 +79,8 @@ impl Service {
         models.prepare(&start)?;
         let Recovered { log, store, memory } = recovery::recover(&config, clock.clone())?;
         let view = Arc::new(View::new(Limits::of_memory(config.memory_limit, config.detection.series_max)));
+        // Until the first window has closed.
+        view.apply(&Effect::Budget(BudgetState { promised_per_week: config.detection.alerts_per_week, ..BudgetState::default() }));
         recovery::show_kept(&store, &view);
         let line_up = LineUp { start: start.clone(), active: start.clone(), ..LineUp::default() };
         view.apply(&Effect::LineUp(Box::new(models.kept_line_up().unwrap_or(line_up))));

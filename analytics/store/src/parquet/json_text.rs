@@ -1,6 +1,7 @@
 //! Attribute cells (wire bytes) written as JSON text without building values in between: sealing does
 //! this for every row. Says the same as `proto::attributes::to_json`; a test compares them.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{collections::HashSet, fmt::Write};
 
 /// Values nested deeper than this are shown as null.
@@ -218,7 +219,7 @@ pub(crate) fn value(bytes: &[u8], depth: usize, out: &mut String) -> Result<(), 
         Some((6, Field::Bytes(list))) => object(list, 1, depth, out)?,
         Some((7, Field::Bytes(bytes))) => {
             out.push('"');
-            base64(bytes, out);
+            STANDARD.encode_string(bytes, out);
             out.push('"');
         }
         None | Some(_) => out.push_str("null"),
@@ -252,17 +253,6 @@ pub(crate) fn string(text: &str, out: &mut String) {
     }
     out.push_str(&text[plain..]);
     out.push('"');
-}
-
-fn base64(bytes: &[u8], out: &mut String) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = (word >> (18 - 6 * place)) & 63;
-            out.push(if place <= chunk.len() { char::from(ALPHABET[digit as usize]) } else { '=' });
-        }
-    }
 }
 
 /// Appends bytes as lower-case hex; all zeros, which OTLP uses for "none", as nothing.

@@ -3,6 +3,7 @@
 
 mod arrows;
 mod function;
+mod numbers;
 mod run;
 mod source;
 mod statement;

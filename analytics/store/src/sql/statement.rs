@@ -1,7 +1,7 @@
 //! What may run, and what it reads. One statement that only reads our tables; everything else is
 //! refused here, before polars sees it.
 
-use super::arrows;
+use super::{arrows, numbers};
 use crate::error::StoreError;
 use sqlparser::{
     ast::{
@@ -47,7 +47,7 @@ pub(crate) fn check(sql: &str, tables: &[&str]) -> Result<Checked, StoreError> {
     if sql.len() > STATEMENT_BYTES_MAX {
         return Err(refused(format!("the statement has {} bytes, {STATEMENT_BYTES_MAX} are allowed: make it shorter", sql.len())));
     }
-    let sql = arrows::to_calls(sql);
+    let sql = numbers::spelt_out(arrows::to_calls(sql));
     let options = ParserOptions { trailing_commas: true, ..ParserOptions::default() };
     let mut statements = Parser::new(&GenericDialect)
         .with_options(options)
@@ -127,6 +127,9 @@ impl Look<'_> {
     fn select(&mut self, select: &Select) -> Result<(), StoreError> {
         if select.into.is_some() {
             return Err(refused("SELECT INTO is not allowed, only reading is".to_owned()));
+        }
+        if select.from.is_empty() && select.selection.is_some() {
+            return Err(refused("WHERE without FROM filters nothing: name a table".to_owned()));
         }
         self.reads.holds_rows |= select.distinct.is_some();
         for item in &select.projection {
@@ -261,6 +264,7 @@ mod tests {
             "SELECT * FROM TABLE(read_csv('x'))",
             "SELECT * FROM '/etc/passwd'",
             "SELECT * FROM spans FOR UPDATE",
+            "SELECT 1 WHERE 1 = 0",
             "",
             ";",
             "hello",

@@ -46,21 +46,26 @@ fn old_telemetry_closes_like_live_telemetry() {
     assert_eq!(now.windows, old.windows);
 }
 
-// Scenario: sixty seconds of telemetry a second, in a request per service and minute.
+// Scenario: sixty seconds of telemetry a second, in a request per service and minute; of two hours ago, and beginning now.
 // Guarantees: nothing is lost, nothing amended.
 #[test]
 fn telemetry_faster_than_the_clock_is_complete() {
+    faster_than_the_clock(7200.0);
+    faster_than_the_clock(60.0);
+}
+
+fn faster_than_the_clock(wall_s: f64) {
     let mut seen = Seen::new(&Settings::default());
     for minute in 0..60u64 {
         for (order, service) in ["a", "b", "c"].into_iter().enumerate() {
             let rows: Vec<TestSpan> =
                 (0..60).map(|n| span(service, "op", minute * 1000 + n * 10 + order as u64 + 1, (minute * 60 + n) as f64, 5)).collect();
-            let wall = at(7200.0) + minute * 1_000_000_000 + order as u64 * 100_000_000;
+            let wall = at(wall_s) + minute * 1_000_000_000 + order as u64 * 100_000_000;
             seen.spans(wall, &rows);
             seen.tick(wall);
         }
     }
-    assert_eq!(seen.counted("too_late"), 0);
+    assert_eq!((seen.counted("too_late"), seen.counted("future_time")), (0, 0));
     assert!(seen.windows.iter().all(|window| !window.amended));
     assert!(seen.closed().len() > 300, "{}", seen.closed().len());
     for service in ["a", "b", "c"] {
