@@ -27,10 +27,10 @@ use geophone_proto::{
     stacks::StackRequest,
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 5;
+const LAYOUT: u32 = 6;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 
@@ -41,8 +41,6 @@ pub struct Brain {
     pub(crate) detector: Detector,
     pub(crate) mind: Mind,
     pub(crate) seats: Seats,
-    /// Length of the last snapshot: room for the next.
-    snapshot_bytes: usize,
 }
 
 /// What the brain itself keeps, all of it plain data.
@@ -92,7 +90,7 @@ impl Brain {
         let detector = Detector::new(&settings, model);
         let mut mind = Mind { line_up, ..Mind::default() };
         mind.correlator.ledger = Ledger::new(settings.alerts_per_week);
-        Self { settings, observer, detector, mind, seats: Seats::default(), snapshot_bytes: 0 }
+        Self { settings, observer, detector, mind, seats: Seats::default() }
     }
 
     /// A brain that knows nothing but which models scored before its log begins.
@@ -123,17 +121,24 @@ impl Brain {
         let mut observer = snapshot.observer;
         observer.set_budgets(&settings);
         let seats = Seats::open();
-        Ok(Self { settings, observer, detector, mind: snapshot.mind, seats, snapshot_bytes: bytes.len() })
+        Ok(Self { settings, observer, detector, mind: snapshot.mind, seats })
     }
 
-    /// Everything but settings and model, as bytes.
-    pub fn snapshot(&mut self) -> Vec<u8> {
+    /// Everything but settings and model, as bytes, piece by piece: as a whole they are as large as the brain.
+    ///
+    /// # Errors
+    /// If the sink takes no more.
+    pub fn save(&mut self, sink: impl io::Write) -> Result<(), EngineError> {
         let settings = shape(&self.settings);
         let (observer, detector, mind) = (&self.observer, self.detector.snapshot(), &self.mind);
-        let snapshot = Snapshot { layout: LAYOUT, settings, observer, detector, mind };
-        let room = Vec::with_capacity(self.snapshot_bytes + self.snapshot_bytes / 16);
-        let bytes = postcard::to_extend(&snapshot, room).expect("plain data of known length always encodes into memory");
-        self.snapshot_bytes = bytes.len();
+        postcard::to_io(&Snapshot { layout: LAYOUT, settings, observer, detector, mind }, sink).map_err(EngineError::Unwritten)?;
+        Ok(())
+    }
+
+    /// `save`, in one piece.
+    pub fn snapshot(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.save(&mut bytes).expect("memory takes all");
         bytes
     }
 

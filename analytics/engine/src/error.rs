@@ -8,6 +8,9 @@ pub enum EngineError {
     /// The bytes are no snapshot of this version.
     #[error("snapshot cannot be read: {0}; replay the log instead")]
     Unreadable(#[from] postcard::Error),
+    /// Whoever should take the bytes takes no more.
+    #[error("snapshot cannot be written: {0}")]
+    Unwritten(postcard::Error),
     /// Written by another layout of the state.
     #[error("snapshot has layout {found}, this program writes {wanted}; replay the log instead")]
     Layout {
@@ -27,9 +30,10 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What the caller should do: never try these bytes again.
+    /// What the caller should do: never try these bytes again, or write them another time.
     pub const fn class(&self) -> Class {
         match self {
+            Self::Unwritten(_) => Class::Retry,
             Self::Unreadable(_) | Self::Layout { .. } | Self::Settings { .. } => Class::Reject,
         }
     }

@@ -35,13 +35,25 @@ pub(crate) fn create_dir(dir: &Path) -> io::Result<()> {
 
 /// Replaces `path` so that a reader, or a restart at any moment, sees the old bytes or the new ones.
 pub(crate) fn replace(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+    replace_by(path, |file| {
+        for bytes in pieces {
+            // Large single writes cost several times more a byte than pieces do.
+            for piece in bytes.chunks(512 * 1024) {
+                file.write_all(piece)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `replace` by what `fill` writes; where it fails, the old bytes stay.
+pub(crate) fn replace_by(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
-    for bytes in pieces {
-        // Large single writes cost several times more a byte than pieces do.
-        for piece in bytes.chunks(512 * 1024) {
-            file.write_all(piece)?;
-        }
+    if let Err(error) = fill(&mut file) {
+        // Best effort: the next attempt truncates it anyway.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
     }
     file.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -168,13 +168,12 @@ impl Store {
     /// Saves the brain's state, which must include record `seq` and nothing after it, together with
     /// the windows not yet in Parquet. Every effect of records up to `seq` must have been observed.
     /// Afterwards `log.release(seq)` is safe.
-    pub fn snapshot_write(&self, seq: Seq, bytes: &[u8]) -> Result<(), StoreError> {
+    pub fn snapshot_write(&self, seq: Seq, brain: &mut snapshot::Fill<'_>) -> Result<(), StoreError> {
         if self.read_only {
             return Err(StoreError::ReadOnly);
         }
         let windows = lock(&self.tables).windows.clone();
-        let windows = windows.to_bytes().map_err(|error| StoreError::columns("save the windows", error))?;
-        snapshot::write(&self.dir, seq.0, bytes, &windows)
+        snapshot::write(&self.dir, seq.0, brain, &mut |sink| windows.save(sink))
     }
 
     /// The newest whole snapshot of the brain.

@@ -316,7 +316,7 @@ fn windows_are_seen_once_through_seal_and_replay() {
     let (log, store) = house.open();
     effects.iter().for_each(|effect| store.observe(effect));
     assert_eq!(rows(&store, asked).rows, wanted);
-    store.snapshot_write(Seq(3), b"brain").expect("there is room");
+    store.snapshot_write(Seq(3), &mut |sink| sink.write_all(b"brain")).expect("there is room");
     store.seal().expect("there is room");
     assert_eq!(rows(&store, asked).rows, wanted);
     assert_eq!(count(&store, "features"), 4);
@@ -358,7 +358,7 @@ fn every_row_has_one_speaker_and_its_shadows() {
     ]);
     let asked = "SELECT service, role, model, version, raw, score FROM scores ORDER BY service, role";
     assert_eq!(json!(rows(&store, asked).rows), wanted);
-    store.snapshot_write(Seq(1), b"brain").expect("there is room");
+    store.snapshot_write(Seq(1), &mut |sink| sink.write_all(b"brain")).expect("there is room");
     store.seal().expect("there is room");
     assert_eq!(json!(rows(&store, asked).rows), wanted);
     assert_eq!(count(&store, "features"), 2);

@@ -171,8 +171,9 @@ pub(crate) type Voices = [f64; VOICES];
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reading {
     fits: [[Fit; 4]; VOICES],
-    /// Place and stretch of each series.
+    /// Place and stretch of each series; none once its window cannot change any more.
     own: Vec<[(f32, f32); VOICES]>,
+    is_settled: bool,
 }
 
 impl Reading {
@@ -194,8 +195,16 @@ impl Reading {
         if kind == StatKind::Share { mean.max(LAW * voices[1]) } else { mean }
     }
 
+    /// Forgets: nothing will be read by it again.
+    pub(crate) fn settle(&mut self) {
+        (self.own, self.is_settled) = (Vec::new(), true);
+    }
+
     /// Adds series that came later.
     pub(crate) fn resize(&mut self, rows: usize) {
+        if self.is_settled {
+            return;
+        }
         self.own.resize(rows, [(1.0, 1.0); VOICES]);
     }
 }
@@ -242,6 +251,7 @@ impl Calibration {
         Reading {
             fits: std::array::from_fn(|voice| std::array::from_fn(|cohort| self.cohorts[voice][cohort].fit.clone())),
             own: self.own.iter().map(|own| own.map(|own| (own.place as f32, own.stretch() as f32))).collect(),
+            is_settled: false,
         }
     }
 

@@ -481,6 +481,8 @@ impl DetectorSnapshot {
                 }
                 company.learn((position, row), its.kind, voices);
             }
+            self.ring.slots[position].settle();
+            self.readings[position].settle();
             self.settled_len += 1;
             if self.cohorts.is_due() {
                 let start_ns = self.ring.slots[position].start_ns;

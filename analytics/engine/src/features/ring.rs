@@ -17,14 +17,14 @@ pub(crate) struct Slot {
     pub(crate) s1: Vec<f64>,
     /// Second sums.
     pub(crate) s2: Vec<f64>,
-    /// Shown values; NaN if missing.
-    pub(crate) shown: Vec<f64>,
     /// Whether the window's row has come; a sender that flushes slowly comes later.
     pub(crate) told: Vec<bool>,
-    /// Raw scores, as last computed; NaN if none.
+    /// What only a window that can still change needs: shown values (NaN if missing), raw scores as last
+    /// computed (NaN if none), and the other voices of calibration; empty once it is settled.
+    pub(crate) shown: Vec<f64>,
     pub(crate) raw: Vec<f32>,
-    /// The other voices of calibration, as last computed.
     pub(crate) voices: Vec<[f32; 2]>,
+    is_settled: bool,
 }
 
 /// Sums over some windows.
@@ -50,19 +50,28 @@ impl Slot {
             n: vec![0.0; rows],
             s1: vec![0.0; rows],
             s2: vec![0.0; rows],
-            shown: vec![f64::NAN; rows],
             told: vec![false; rows],
+            shown: vec![f64::NAN; rows],
             raw: vec![f32::NAN; rows],
             voices: vec![[0.0; 2]; rows],
+            is_settled: false,
         }
+    }
+
+    /// Forgets what a window that cannot change any more does not need: half of its bytes.
+    pub(crate) fn settle(&mut self) {
+        (self.shown, self.raw, self.voices, self.is_settled) = (Vec::new(), Vec::new(), Vec::new(), true);
     }
 
     fn resize(&mut self, rows: usize) {
         self.n.resize(rows, 0.0);
         self.s1.resize(rows, 0.0);
         self.s2.resize(rows, 0.0);
-        self.shown.resize(rows, f64::NAN);
         self.told.resize(rows, false);
+        if self.is_settled {
+            return;
+        }
+        self.shown.resize(rows, f64::NAN);
         self.raw.resize(rows, f32::NAN);
         self.voices.resize(rows, [0.0; 2]);
     }
@@ -83,15 +92,17 @@ impl Slot {
 
     fn gather(&self, rows: &[usize]) -> Self {
         let pick = |column: &[f64]| rows.iter().map(|&row| column[row]).collect();
+        let open = if self.is_settled { &[] } else { rows };
         Self {
             start_ns: self.start_ns,
             n: pick(&self.n),
             s1: pick(&self.s1),
             s2: pick(&self.s2),
-            shown: pick(&self.shown),
             told: rows.iter().map(|&row| self.told[row]).collect(),
-            raw: rows.iter().map(|&row| self.raw[row]).collect(),
-            voices: rows.iter().map(|&row| self.voices[row]).collect(),
+            shown: open.iter().map(|&row| self.shown[row]).collect(),
+            raw: open.iter().map(|&row| self.raw[row]).collect(),
+            voices: open.iter().map(|&row| self.voices[row]).collect(),
+            is_settled: self.is_settled,
         }
     }
 }

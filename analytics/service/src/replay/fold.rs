@@ -7,6 +7,7 @@ use geophone_proto::{Effect, Record, RecordBody, Seq, UnixNanos, anomaly::Anomal
 use geophone_store::{Log, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::Arc,
 };
 
@@ -93,7 +94,8 @@ impl Replay {
             keep.log.roll();
             let failed = |error: geophone_store::StoreError| ServiceError::room(error.class(), error);
             if let Some(last) = keep.log.head().0.checked_sub(1) {
-                keep.store.snapshot_write(Seq(last), &self.brain.snapshot()).map_err(failed)?;
+                let brain = &mut self.brain;
+                keep.store.snapshot_write(Seq(last), &mut |sink| brain.save(sink).map_err(io::Error::other)).map_err(failed)?;
                 keep.log.release(Seq(last));
             }
             keep.store.seal().map_err(failed)?;

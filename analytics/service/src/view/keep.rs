@@ -29,9 +29,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Charts get an eighth of the memory, and a point with its place takes 112 bytes.
+    /// Charts get an eighth of the memory, and a point with its place takes 64 bytes.
     pub fn of_memory(bytes: u64, series: u64) -> Self {
-        let points = usize::try_from(bytes / 8 / 112).unwrap_or(usize::MAX).max(10_000);
+        let points = usize::try_from(bytes / 8 / 64).unwrap_or(usize::MAX).max(10_000);
         let series = usize::try_from(series).unwrap_or(usize::MAX);
         Self { incidents: 5_000, anomalies: 20_000, actions: 5_000, series, points, points_per_series: 1_440 }
     }

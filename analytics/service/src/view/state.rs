@@ -162,7 +162,7 @@ impl View {
     pub fn points(&self, key: SeriesKey, from: UnixNanos, to: UnixNanos) -> Option<(SeriesSeen, Vec<SeriesPoint>)> {
         let state = self.read();
         let watched = state.series.get(&key)?;
-        Some((watched.seen(), watched.ring.between(from, to).copied().collect()))
+        Some((watched.seen(), watched.ring.between(from, to).collect()))
     }
 
     /// Services, who calls whom, and how they are.
@@ -251,7 +251,7 @@ impl View {
 
 impl Watched {
     fn seen(&self) -> SeriesSeen {
-        SeriesSeen { series: self.series.clone(), maturity: self.maturity, last: self.ring.last().copied() }
+        SeriesSeen { series: self.series.clone(), maturity: self.maturity, last: self.ring.last() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Nothing waits here for the world outside: actions and stacks go through bounded queues to their own
 //! threads, alerts are read off the view.
 
-use super::{pulse::Pulse, submit::Submitter, thinker::Memory};
+use super::{memory::Saving, pulse::Pulse, submit::Submitter};
 use crate::{act::Errand, models::Registry, view::View};
 use geophone_proto::{
     Effect, RecordBody, Seq, UnixNanos,
@@ -32,7 +32,7 @@ pub enum Work {
     /// Everything that was in the log at the start has been stepped.
     CaughtUp,
     /// Everything up to here has been handed on: keep this.
-    Save(Memory),
+    Save(Saving),
 }
 
 /// What the thread needs.
@@ -42,7 +42,7 @@ pub struct Dispatcher {
     /// Keeps what was derived.
     pub store: Arc<Store>,
     /// Who keeps the brain's memory: writing it takes longer than an action may wait.
-    pub keeper: SyncSender<Memory>,
+    pub keeper: SyncSender<Saving>,
     /// Shows.
     pub view: Arc<View>,
     /// Does.
@@ -81,10 +81,10 @@ impl Dispatcher {
                     self.pulse.set_caught_up(true);
                     self.end_the_interrupted(&progress.handed_on);
                 }
-                Work::Save(memory) => {
+                Work::Save(saving) => {
                     self.take_held(&mut progress);
                     // Waits where the one before is still being written. The keeper outlives this thread.
-                    if self.keeper.send(memory).is_err() {
+                    if self.keeper.send(saving).is_err() {
                         metrics::counter!("geophone_brain_snapshots_failed_total").increment(1);
                     }
                 }
@@ -177,10 +177,10 @@ impl Dispatcher {
 
 /// Writes what the brain knows, each time everything before it was stored. Windows that came to the store since
 /// are written with it: replay brings them once more, and they are the same.
-pub fn keep(memories: &Receiver<Memory>, store: &Store, log: &Log) {
-    while let Ok(memory) = memories.recv() {
-        let Some(last) = memory.next.0.checked_sub(1) else { continue };
-        match store.snapshot_write(Seq(last), &memory.bytes) {
+pub fn keep(memories: &Receiver<Saving>, store: &Store, log: &Log) {
+    while let Ok(saving) = memories.recv() {
+        let Some(last) = saving.next.0.checked_sub(1) else { continue };
+        match store.snapshot_write(Seq(last), &mut |sink| saving.write(sink)) {
             Ok(()) => log.release(Seq(last)),
             Err(error) => {
                 metrics::counter!("geophone_brain_snapshots_failed_total").increment(1);

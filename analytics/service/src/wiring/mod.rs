@@ -4,6 +4,7 @@ mod answerer;
 mod clock;
 mod committer;
 mod dispatcher;
+mod memory;
 mod outward;
 mod pulse;
 mod recovery;

@@ -3,7 +3,12 @@
 //! State = fold(log): after a panic the brain is made again from its newest snapshot and the log. A record
 //! that panics twice is left out, kept aside for us to look at, and counted.
 
-use super::{dispatcher::Work, pulse::Pulse, submit::Submitter};
+use super::{
+    dispatcher::Work,
+    memory::{self, Mouth, Through},
+    pulse::Pulse,
+    submit::Submitter,
+};
 use crate::error::ServiceError;
 use geophone_engine::{Brain, Settings};
 use geophone_proto::{
@@ -17,7 +22,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::SyncSender,
     },
@@ -93,8 +98,8 @@ struct Stand {
     reader: LogReader,
     /// Position after the last record in the newest memory.
     saved: Seq,
-    /// That memory, while it is on its way to the disk; as large as the brain, it is not held longer.
-    on_its_way: Weak<Vec<u8>>,
+    /// Of the newest memory: whether it is on the disk by now.
+    through: Option<Through>,
     saved_at: u64,
     /// How long the last snapshot took.
     took_ns: u64,
@@ -157,7 +162,7 @@ impl Thinker {
             brain,
             reader,
             saved,
-            on_its_way: Weak::new(),
+            through: None,
             saved_at,
             took_ns: 0,
             panicked: BTreeSet::new(),
@@ -237,10 +242,9 @@ impl Thinker {
             stand.skipped.insert(seq);
             self.keep_aside(seq, record);
         }
-        let memory = match stand.on_its_way.upgrade() {
-            Some(bytes) => Memory { next: stand.saved, bytes },
-            None => (self.recall)(stand.saved),
-        };
+        // The log lets go of what the newest memory holds as soon as that is written: not before we have read it.
+        stand.through.iter().for_each(Through::wait);
+        let memory = (self.recall)(stand.saved);
         tracing::error!("the brain panicked at record {}; it is rebuilt from record {}", seq.0, memory.next.0);
         stand.brain = self.remember(&memory)?;
         stand.reader = self.log.reader(memory.next);
@@ -281,13 +285,27 @@ impl Thinker {
         if next == stand.saved {
             return Ok(());
         }
-        let memory = Memory { next, bytes: Arc::new(stand.brain.snapshot()) };
-        (stand.saved, stand.on_its_way) = (next, Arc::downgrade(&memory.bytes));
+        let (mouth, saving, through) = memory::saving(next);
+        // Through the same channel as effects: saved only after everything before it was stored.
+        self.work.send(Work::Save(saving)).map_err(|_| ServiceError::Stopped("dispatcher"))?;
+        stand.through = Some(through);
+        match tell(&mut stand.brain, mouth) {
+            Ok(bytes) => {
+                stand.saved = next;
+                metrics::gauge!("geophone_brain_snapshot_bytes").set(bytes as f64);
+            }
+            // Whoever keeps it has said why.
+            Err(error) => tracing::error!("the brain could not tell what it knows: {error}"),
+        }
         stand.took_ns = self.clock.now().0.saturating_sub(stand.saved_at);
         metrics::gauge!("geophone_brain_snapshot_seconds").set(Duration::from_nanos(stand.took_ns).as_secs_f64());
         stand.panicked.clear();
-        metrics::gauge!("geophone_brain_snapshot_bytes").set(memory.bytes.len() as f64);
-        // Through the same channel as effects: saved only after everything before it was stored.
-        self.work.send(Work::Save(memory)).map_err(|_| ServiceError::Stopped("dispatcher"))
+        Ok(())
     }
+}
+
+/// Bytes told.
+fn tell(brain: &mut Brain, mut mouth: Mouth) -> Result<u64, ServiceError> {
+    brain.save(&mut mouth).map_err(|error| ServiceError::room(error.class(), error))?;
+    mouth.end().map_err(|error| ServiceError::room(geophone_proto::Class::Retry, error))
 }

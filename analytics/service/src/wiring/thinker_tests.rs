@@ -92,7 +92,12 @@ fn think(log: &Arc<Log>, take: TakeModel) -> Thought {
         quarantine: None,
     };
     let reader = std::thread::spawn(move || {
-        let saved = effects.iter().filter_map(|work| if let Work::Save(memory) = work { Some(memory) } else { None });
+        let saved = effects.iter().filter_map(|work| {
+            let Work::Save(saving) = work else { return None };
+            let mut bytes = Vec::new();
+            saving.write(&mut bytes).expect("it is told to its end");
+            Some(Memory { next: saving.next, bytes: Arc::new(bytes) })
+        });
         saved.last().expect("a thinker that stops leaves a memory")
     });
     thinker.run(Memory { next: Seq(1), bytes: Arc::default() }).expect("it reads to the end");

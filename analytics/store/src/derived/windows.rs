@@ -4,6 +4,7 @@
 use geophone_proto::{SeriesKey, UnixNanos, effect::ScoredWindow};
 use std::{
     collections::{BTreeMap, HashSet},
+    io,
     sync::Arc,
 };
 
@@ -71,12 +72,12 @@ impl Windows {
     }
 
     /// All parts as bytes for the snapshot.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
+    pub(crate) fn save(&self, sink: &mut dyn io::Write) -> io::Result<()> {
         let parts: Vec<&ScoredWindow> = self.pending.values().flatten().map(|part| &**part).collect();
-        postcard::to_stdvec(&(self.settled, parts))
+        postcard::to_io(&(self.settled, parts), sink).map(drop).map_err(io::Error::other)
     }
 
-    /// Takes back what `to_bytes` gave.
+    /// Takes back what `save` gave.
     pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
         let (settled, parts): (u64, Vec<ScoredWindow>) = postcard::from_bytes(bytes)?;
         self.settle(UnixNanos(settled));
@@ -129,7 +130,9 @@ mod tests {
         windows.observe(window(10, &[1, 2], f32::NAN));
         windows.settle(UnixNanos(5));
         let mut other = Windows::new(0);
-        other.restore(&windows.to_bytes().expect("it encodes")).expect("it decodes");
+        let mut bytes = Vec::new();
+        windows.save(&mut bytes).expect("memory takes all");
+        other.restore(&bytes).expect("it decodes");
         assert_eq!(other.rows(u64::MAX).len(), 2);
         assert_eq!(other.settled(), 5);
     }
