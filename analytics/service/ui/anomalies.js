@@ -89,9 +89,10 @@ export async function anomalyPage({ id }) {
           h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, String(value)))))),
         h("p", { class: "small" }, h("a", { href: `/series/${series.key}` }, "all windows of this series")))),
       panel("Spans to look at", exemplars.length
-        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
+        ? table([["Trace", (e) => h("code", {}, e.trace_id)], ["Span", (e) => h("code", {}, e.span_id)], ["Stacks", (e) => h("a", { href: `/spans/${e.span_id}` }, "of this span")], ["Whole trace", (e) => h("a", { href: traceQuery(e.trace_id) }, "show")]], exemplars)
         : empty(spanless(series.kind))),
-      panel("Code", await stacks(anomaly)),
+      panel("Code", anomaly.stacks ? await stackPanel(`/anomalies/${id}`, anomaly.stacks)
+        : empty("No stacks: no profiler runs where these spans ran, or they were too short to be seen.")),
     ],
   };
 }
