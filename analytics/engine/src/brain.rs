@@ -235,6 +235,8 @@ impl Brain {
         let sight = Sight { window: &window, rows: &rows, flags: &flags, candidates: &candidates, known, amended, names };
         let findings = self.mind.correlator.step(sight);
         self.detector.set_bar(self.mind.correlator.ledger.bar());
+        let map = self.mind.correlator.map();
+        self.detector.set_bare(map.has_spans() && !map.has_clients());
         for scored in std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty()) {
             effects.push(Effect::Window(Box::new(scored)));
         }
@@ -302,15 +304,15 @@ impl Mind {
         self.correlator.map_mut().learn_series(index, series);
     }
 
-    /// The series of each row of a scored window, which has the closed window's rows or fewer, in order.
-    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<SeriesIndex> {
+    /// The series and samples of each row of a scored window, which has the closed window's rows or fewer, in order.
+    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<(SeriesIndex, f64)> {
         let mut keys = window.features.keys.iter().peekable();
         let names = &self.names;
         let known = closed
             .rows
             .iter()
-            .map(|row| row.series)
-            .filter(|index| keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some());
+            .map(|row| (row.series, row.stat.n))
+            .filter(|(index, _)| keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some());
         known.collect()
     }
 

@@ -177,6 +177,11 @@ fn log_aspect(series: &Series) -> Aspect {
     named.unwrap_or_else(|| if is_failure() { Aspect::ErrorLog } else { Aspect::PlainLog })
 }
 
+/// Whether a metric tells how long a service waited for others: it is they that are slow.
+pub fn is_waiting(series: &Series) -> bool {
+    words(&series.name).iter().any(|word| word == "client")
+}
+
 /// Lower-case words of a metric name: split at punctuation and before capitals.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
@@ -264,6 +269,13 @@ mod tests {
         assert_eq!(of("<*> INFO t.c.Travel# <*> error count <*>", "UNSPECIFIED"), Aspect::PlainLog);
         assert_eq!(of("java.lang.NullPointerException: null", "UNSPECIFIED"), Aspect::ErrorLog);
         assert_eq!(of("an error is mentioned", "UNSPECIFIED"), Aspect::PlainLog);
+    }
+
+    #[test]
+    fn a_clients_latency_is_waiting() {
+        let waits = |name: &str| is_waiting(&Series::new(Tenant::default(), "s", name, SeriesKind::MetricValue, BTreeMap::new()));
+        assert!(waits("http.client.request.duration") && waits("PodClientLatencyP99(s)"));
+        assert!(!waits("http.server.request.duration") && !waits("clients.time"));
     }
 
     #[test]

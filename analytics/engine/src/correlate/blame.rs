@@ -4,7 +4,8 @@
 //! shares can be taken over services. Called by `suspects` only.
 
 use super::{
-    aspect::{Aspect, Harm},
+    aspect::{Aspect, Harm, is_waiting},
+    bare,
     map::{Place, ServiceId},
     phrase,
     pulse::Pulse,
@@ -49,12 +50,12 @@ const SURE: (f64, f64) = (0.6, 2.0);
 
 impl<'a> Scene<'a> {
     /// Series of a service with place, name and pulse; edges into it included.
-    fn series_of(&self, service: ServiceId) -> impl Iterator<Item = (Place, &'a Series, Pulse)> + use<'a> {
+    pub(super) fn series_of(&self, service: ServiceId) -> impl Iterator<Item = (Place, &'a Series, Pulse)> + use<'a> {
         let scene = *self;
         let series: &'a [SeriesIndex] = &scene.scales.map.service(service).series;
-        series.iter().filter_map(move |index| {
-            Some((scene.scales.map.place(*index)?, &**scene.names.get(*index as usize)?, scene.scales.pulses.of(*index)))
-        })
+        series
+            .iter()
+            .filter_map(move |index| Some((scene.scales.map.place(*index)?, &**scene.names.get(*index as usize)?, scene.pulse(*index))))
     }
 
     /// Requests a second of each operation of a service, and of what it calls.
@@ -82,15 +83,23 @@ impl<'a> Scene<'a> {
 }
 
 /// How sure a rise is, 0 to 1.
-fn rise(pulse: &Pulse) -> f64 {
+pub(super) fn rise(pulse: &Pulse) -> f64 {
     if pulse.alive() { ramp(f64::from(pulse.deviation), SURE.0, SURE.1) } else { 0.0 }
 }
 
-/// Added time of each service itself and of each edge.
+/// Added time of each service itself and between caller and callee.
+pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    let (bare, said) = scope.iter().partition(|id| scene.scales.map.is_bare(**id));
+    let mut blames = said_latency(scene, &said);
+    blames.extend(bare::latency(scene, &bare));
+    if blames.is_empty() { from_durations(scene, scope) } else { blames }
+}
+
+/// The same where kinds are set.
 ///
 /// A client span's own time is the time between caller and callee where the callee has spans (the
 /// gap, which is the callee's side), and the callee's whole time where it has none (the caller's).
-pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+fn said_latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
     let mut blames = Vec::new();
     let mut waits: BTreeMap<ServiceId, (f64, Vec<Blame>)> = BTreeMap::new();
     let mut gaps: BTreeMap<ServiceId, f64> = BTreeMap::new();
@@ -126,18 +135,19 @@ pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let left = (total - 1.2 * gaps.get(&id).copied().unwrap_or(0.0)).max(0.0) / total;
         blames.extend(waiting.into_iter().map(|blame| Blame { amount: blame.amount * left, ..blame }).filter(|blame| blame.amount > 0.0));
     }
-    if blames.is_empty() { from_durations(scene, scope) } else { blames }
+    blames
 }
 
 /// Without exclusive times: a service's added duration less that of its slowest callee.
 fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    let map = scene.scales.map;
     let mut added: BTreeMap<ServiceId, (f64, String, String)> = BTreeMap::new();
     for id in scope {
         for (place, name, pulse) in scene.series_of(*id) {
             let wanted = match place.aspect {
                 Aspect::Duration => name.kind == SeriesKind::DurationP50 && !place.outgoing,
                 // Beside spans a bucketed quantile of few requests adds only noise.
-                Aspect::MetricDuration => !scene.scales.map.service(*id).has_spans,
+                Aspect::MetricDuration => !map.service(*id).has_spans && (map.has_clients() || !is_waiting(name)),
                 _ => false,
             };
             let amount = rise(&pulse) * (pulse.actual - pulse.expected);
@@ -148,7 +158,7 @@ fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> 
     }
     let mut blames = Vec::new();
     for (id, (amount, operation, sentence)) in &added {
-        let callees = scene.scales.map.service(*id).callees.iter();
+        let callees = map.service(*id).callees.iter();
         let below = callees.filter_map(|callee| added.get(callee)).map(|callee| callee.0).fold(0.0, f64::max);
         if *amount > below * 1.1 {
             let amount = amount - below;
@@ -160,7 +170,7 @@ fn from_durations(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> 
     blames
 }
 
-fn sentence(name: &Series, pulse: &Pulse) -> String {
+pub(super) fn sentence(name: &Series, pulse: &Pulse) -> String {
     let much = phrase::how_much(name.kind, pulse.actual, pulse.expected);
     let (actual, expected) = (phrase::value(name.kind, pulse.actual), phrase::value(name.kind, pulse.expected));
     match name.kind {
@@ -271,6 +281,8 @@ pub fn loss(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
         let sentence = format!("gets {} of its expected requests ({actual}/s, expected {expected}/s); {why}", phrase::percent(ratio));
         blames.push(Blame { service: *id, operation, harm: Harm::Loss, amount, sure: own.sure * ramp(could - ratio, 0.1, 0.4), sentence });
     }
+    let goes_on = |id: ServiceId| left(&id).is_some_and(|left| left > bare::GOES_ON);
+    bare::silence(scene, scope, &goes_on, &mut blames);
     blames
 }
 

@@ -9,13 +9,17 @@ use super::{
     verdict,
     weight::{BUDGET, Scales},
 };
+use crate::window::SeriesIndex;
 use geophone_proto::{
     Series, Tenant, UnixNanos,
     anomaly::{Maturity, State},
     incident::{Incident, Severity, TimelineEvent},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Members that weigh at least this keep an incident open and date it.
 pub const CORE: f64 = 0.15;
@@ -23,6 +27,14 @@ pub const CORE: f64 = 0.15;
 const CALM_NS: u64 = 60_000_000_000;
 /// ... and after so long in any case.
 const SILENT_NS: u64 = 150_000_000_000;
+/// What opens so long after an incident may be of another fault: it must name the same cause to belong.
+const LATE_NS: u64 = 90_000_000_000;
+/// What stands out is taken to stand since before an onset that is at most so long ago.
+const STANDING_NS: u64 = 60_000_000_000;
+/// An incident that nothing of weight joins for so long is a standing state: what begins then is another.
+const SETTLED_NS: u64 = 300_000_000_000;
+/// Suspects of an incident that another group's cause is compared with.
+const LIKELY: usize = 2;
 /// Evidence from which on an incident is beyond doubt, and no false alarm to count.
 const FIRM: f64 = 2.0;
 /// A confidence must move by this for a new version.
@@ -43,14 +55,27 @@ pub struct Cluster {
     pub last_at: UnixNanos,
     /// What the API shows, once it is an incident.
     pub incident: Option<Incident>,
+    /// When a member of weight joined last.
+    pub joined_at: UnixNanos,
+    /// When each service was first among the likelier suspects.
+    named: BTreeMap<String, UnixNanos>,
     /// Sum of looks at the suspects.
     looks: Looks,
+    /// What stood out before it opened, by series.
+    standing: BTreeMap<SeriesIndex, f64>,
     /// Most evidence there has been in one window: what is said is said of that.
     peak: f64,
     /// Whether it has been paid back to the budget.
     pub confirmed: bool,
     /// Changed since it was last shown.
     pub dirty: bool,
+}
+
+/// What stood out before an onset, by series; nothing where the onset is so long ago that what stands out
+/// now is its own doing, and where kinds are set: those series are told from noise by their law.
+fn standing_before(scales: Scales<'_>, services: &BTreeSet<ServiceId>, since: UnixNanos) -> BTreeMap<SeriesIndex, f64> {
+    let is_young = scales.at.since(since) <= STANDING_NS;
+    if is_young && scales.map.are_bare(services) { scales.pulses.standing() } else { BTreeMap::new() }
 }
 
 impl Cluster {
@@ -63,7 +88,10 @@ impl Cluster {
             since: first.anomaly.started_at,
             last_at: first.last_at,
             incident: None,
+            joined_at: first.last_at,
+            named: BTreeMap::new(),
             looks: Looks::default(),
+            standing: BTreeMap::new(),
             peak: 0.0,
             confirmed: false,
             dirty: false,
@@ -83,6 +111,35 @@ impl Cluster {
     /// The first suspect's service.
     pub fn top_suspect(&self) -> Option<&str> {
         self.incident.as_ref()?.suspects.first().map(|suspect| suspect.service.as_str())
+    }
+
+    /// Whom a group that is about to open would name first; `None` if it is not about to.
+    pub fn would_name(&self, book: &Book, scales: Scales<'_>, names: &[Arc<Series>]) -> Option<String> {
+        let members: Vec<&Live> = book.of_cluster(self.id).collect();
+        if self.incident.is_some() || scales.evidence(members.iter().copied()) < BUDGET {
+            return None;
+        }
+        let standing = standing_before(scales, &self.services, self.since);
+        let scene = Scene { scales, names, since: self.since, standing: &standing };
+        let accounts = Looks::default().add(&scene, &members);
+        suspects::rank(&scene, &accounts, &members).into_iter().next().map(|suspect| suspect.service)
+    }
+
+    /// Whether an anomaly comes so late that it may be of another fault.
+    pub fn is_old_for(&self, live: &Live) -> bool {
+        let opened = self.incident.as_ref().filter(|_| self.is_open()).map(|incident| incident.opened_at);
+        opened.is_some_and(|opened| live.anomaly.opened_at.since(opened) > LATE_NS && live.anomaly.started_at > opened)
+    }
+
+    /// Whether the incident named this service among its likelier suspects before this, and does so still.
+    pub fn suspected(&self, service: &str, before: UnixNanos) -> bool {
+        let mut suspects = self.incident.iter().flat_map(|incident| incident.suspects.iter().take(LIKELY));
+        suspects.any(|suspect| suspect.service == service) && self.named.get(service).is_some_and(|at| *at < before)
+    }
+
+    /// Whether nothing of weight has joined for so long that it was a standing state by then.
+    pub fn is_settled(&self, by: UnixNanos) -> bool {
+        by.since(self.joined_at) > SETTLED_NS
     }
 
     /// Takes note of a member.
@@ -120,13 +177,16 @@ impl Cluster {
             let mut onsets: Vec<UnixNanos> = core().map(|(live, _)| live.anomaly.started_at).collect();
             onsets.sort_unstable();
             self.since = onsets.get((onsets.len().max(1) - 1) / 2).copied().unwrap_or(self.since);
+            self.standing = standing_before(scales, &self.services, self.since);
         } else if !self.is_open() {
             return;
         }
-        let scene = Scene { scales, names, since: self.since };
+        let standing = std::mem::take(&mut self.standing);
+        let scene = Scene { scales, names, since: self.since, standing: &standing };
         if calm <= scales.window_ns {
             self.look(&scene, book, &members);
         }
+        self.standing = standing;
         if self.is_open() && (core().next().is_none() && calm >= CALM_NS || calm >= SILENT_NS) {
             self.close(scales.at);
         }
@@ -137,6 +197,9 @@ impl Cluster {
         let accounts = self.looks.add(scene, members);
         let ranked = suspects::rank(scene, &accounts, members);
         let all: Vec<&Live> = book.all_of_cluster(self.id).collect();
+        for suspect in ranked.iter().take(LIKELY) {
+            self.named.entry(suspect.service.clone()).or_insert(scene.scales.at);
+        }
         let Some(mut said) = verdict::verdict(scene, members, &ranked) else { return };
         let is_weak = scene.scales.sum(members.iter().copied()) < BUDGET;
         if is_weak && self.peak <= BUDGET {

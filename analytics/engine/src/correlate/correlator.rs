@@ -3,7 +3,7 @@
 use super::{
     aspect::Harm,
     book::{Book, Change, ClusterId, Live},
-    cluster::Cluster,
+    cluster::{CORE, Cluster},
     map::{ServiceId, ServiceMap},
     pulse::Pulses,
     weight::Scales,
@@ -25,8 +25,8 @@ use std::{collections::VecDeque, sync::Arc};
 pub struct Sight<'a> {
     /// Scores and bands.
     pub window: &'a ScoredWindow,
-    /// The series of each row of `window`.
-    pub rows: &'a [SeriesIndex],
+    /// The series of each row of `window`, and how many samples it has.
+    pub rows: &'a [(SeriesIndex, f64)],
     /// What deserves attention.
     pub flags: &'a [Flag],
     /// What stands out lastingly, flagged or not.
@@ -121,6 +121,7 @@ impl Correlator {
         }
         self.promote(&sight);
         self.group(at, window_ns);
+        findings.incidents.extend(self.join_same_cause(at, window_ns, sight.names));
         let scales = Scales { map: &self.map, pulses: &self.pulses, at, window_ns };
         for cluster in &mut self.clusters {
             let before = cluster.incident.is_some();
@@ -224,6 +225,9 @@ impl Correlator {
                 None => continue,
             };
             self.clusters[home].join(&live, at);
+            if weight >= CORE {
+                self.clusters[home].joined_at = at;
+            }
             let (id, incident) = (self.clusters[home].id, self.clusters[home].incident.as_ref().map(|incident| incident.id.clone()));
             if let Some(live) = self.book.get_mut(series) {
                 live.cluster = Some(id);
@@ -243,6 +247,31 @@ impl Correlator {
         }
     }
 
+    /// A late group that names the cause of an open incident belongs to it instead of opening another.
+    fn join_same_cause(&mut self, at: UnixNanos, window_ns: u64, names: &[Arc<Series>]) -> Vec<Incident> {
+        let mut ended = Vec::new();
+        let mut index = 0;
+        while index < self.clusters.len() {
+            let scales = Scales { map: &self.map, pulses: &self.pulses, at, window_ns };
+            let late = &self.clusters[index];
+            let is_late = self.map.are_bare(&late.services) && self.clusters.iter().any(Cluster::is_open);
+            let named = if is_late { late.would_name(&self.book, scales, names) } else { None };
+            let home = named.and_then(|service| {
+                self.clusters
+                    .iter()
+                    .find(|open| {
+                        open.is_open() && open.tenant == late.tenant && open.suspected(&service, late.since) && !open.is_settled(late.since)
+                    })
+                    .map(|open| open.id)
+            });
+            match home {
+                Some(into) => ended.extend(self.absorb(into, index, at)),
+                None => index += 1,
+            }
+        }
+        ended
+    }
+
     /// Moves the group at `index` into another.
     fn absorb(&mut self, into: ClusterId, index: usize, at: UnixNanos) -> Option<Incident> {
         let other = self.clusters.remove(index);
@@ -260,7 +289,8 @@ impl Correlator {
         if cluster.tenant != live.anomaly.series.tenant || live.anomaly.started_at.since(cluster.last_at) > JOIN_NS {
             return false;
         }
-        if cluster.incident.is_some() && !cluster.is_open() {
+        let is_bare = || self.map.are_bare(&cluster.services) && self.map.are_bare([&live.place.service]);
+        if cluster.incident.is_some() && !cluster.is_open() || weight > 0.0 && cluster.is_old_for(live) && is_bare() {
             return false;
         }
         let own = live.place.service;
@@ -310,6 +340,7 @@ impl Correlator {
                     && earlier.tenant == later.tenant
                     && earlier.top_suspect() == later.top_suspect()
                     && later.since.since(earlier.last_at) <= JOIN_NS
+                    && !(earlier.is_settled(later.since) && self.map.are_bare(&earlier.services))
             });
             match twin.map(|twin| twin.id) {
                 Some(into) => ended.extend(self.absorb(into, index, at)),

@@ -43,6 +43,10 @@ pub struct Service {
     pub releases: Vec<Release>,
     /// Whether it has spans of its own.
     pub has_spans: bool,
+    /// Whether any of its spans says what it is to others: server, client, producer, consumer.
+    pub has_kinds: bool,
+    /// Whether any of its spans is a client's or producer's.
+    pub has_clients: bool,
 }
 
 /// What is known of one series.
@@ -64,9 +68,12 @@ pub struct ServiceMap {
     services: Vec<Service>,
     by_name: BTreeMap<(Tenant, String), ServiceId>,
     places: Vec<Option<Place>>,
+    has_clients: bool,
 }
 
 const RELEASES_MAX: usize = 8;
+/// What the Collector's service graph connector calls its metrics.
+const GRAPH_METRICS: &str = "traces_service_graph_";
 
 impl ServiceMap {
     /// The number of a service, new or known.
@@ -87,8 +94,9 @@ impl ServiceMap {
         let is_edge = matches!(aspect, Aspect::EdgeRate | Aspect::EdgeErrors | Aspect::EdgeGap);
         let caller = series.labels.get("caller").filter(|caller| is_edge && !caller.is_empty() && **caller != series.service);
         let caller = caller.map(|name| self.service_id(&series.tenant, name));
-        let outgoing =
-            series.labels.get("span_kind").is_some_and(|kind| kind.eq_ignore_ascii_case("client") || kind.eq_ignore_ascii_case("producer"));
+        let is_of =
+            |kinds: [&str; 2]| series.labels.get("span_kind").is_some_and(|kind| kinds.iter().any(|of| kind.eq_ignore_ascii_case(of)));
+        let (outgoing, serves) = (is_of(["client", "producer"]), is_of(["server", "consumer"]));
         let slot = index as usize;
         if self.places.len() <= slot {
             self.places.resize(slot + 1, None);
@@ -101,11 +109,25 @@ impl ServiceMap {
             self.services[caller as usize].callees.insert(service);
             self.services[caller as usize].calls.push(index);
         }
+        self.learn_graph(series);
         let owner = &mut self.services[service as usize];
         owner.series.push(index);
         owner.has_spans |= matches!(aspect, Aspect::Rate | Aspect::Duration | Aspect::Exclusive);
+        owner.has_clients |= outgoing;
+        self.has_clients |= outgoing;
+        owner.has_kinds |= outgoing || serves;
         if let Some(host) = series.labels.get("host.name").or_else(|| series.labels.get("k8s.node.name")) {
             owner.hosts.insert(host.clone());
+        }
+    }
+
+    /// A metric of the Collector's service graph connector names both ends of a call.
+    fn learn_graph(&mut self, series: &Series) {
+        let (Some(client), Some(server)) = (series.labels.get("client"), series.labels.get("server")) else { return };
+        if series.name.starts_with(GRAPH_METRICS) && client != server {
+            let (client, server) = (self.service_id(&series.tenant, client), self.service_id(&series.tenant, server));
+            self.services[server as usize].callers.insert(client);
+            self.services[client as usize].callees.insert(server);
         }
     }
 
@@ -157,6 +179,35 @@ impl ServiceMap {
     /// What is known of a series; `None` before it was learnt.
     pub fn place(&self, series: SeriesIndex) -> Option<Place> {
         self.places.get(series as usize).copied().flatten()
+    }
+
+    /// Whether any service sends spans.
+    pub fn has_spans(&self) -> bool {
+        self.services.iter().any(|service| service.has_spans)
+    }
+
+    /// Whether any service says whom it calls.
+    pub const fn has_clients(&self) -> bool {
+        self.has_clients
+    }
+
+    /// Whether those of these services that have spans are all bare; where none has, whether nobody says whom
+    /// they call.
+    pub fn are_bare<'a>(&self, services: impl IntoIterator<Item = &'a ServiceId>) -> bool {
+        let (mut any, mut all) = (false, true);
+        for id in services.into_iter().filter(|id| self.service(**id).has_spans) {
+            (any, all) = (true, all && self.is_bare(*id));
+        }
+        all && (any || !self.has_clients)
+    }
+
+    /// Whether calls of a service and to it show by nothing but the shape of traces: its spans set no kinds,
+    /// or all the same, so that no client's span stands between caller and callee.
+    pub fn is_bare(&self, id: ServiceId) -> bool {
+        let service = self.service(id);
+        let is_linked = !service.callers.is_empty() || !service.callees.is_empty();
+        let mut around = service.callers.iter().map(|caller| self.service(*caller)).chain([service]);
+        service.has_spans && (!service.has_kinds || is_linked) && around.all(|one| !one.has_clients)
     }
 
     /// Whether users reach the service directly: it has spans and nobody we see calls it.

@@ -1,6 +1,7 @@
 //! From flags to anomalies to incidents with their likeliest cause.
 
 mod aspect;
+mod bare;
 mod blame;
 mod book;
 mod cluster;

@@ -62,7 +62,7 @@ fn burn(scene: &Scene<'_>, service: ServiceId) -> Option<Burn> {
     let mut best: Option<Burn> = None;
     for series in &map.service(service).series {
         let (Some(place), Some(name)) = (map.place(*series), scene.names.get(*series as usize)) else { continue };
-        let pulse = scene.scales.pulses.of(*series);
+        let pulse = scene.pulse(*series);
         let part = match place.aspect {
             Aspect::Cpu => 1.0,
             Aspect::Resource => 0.5,

@@ -4,15 +4,22 @@
 use crate::window::SeriesIndex;
 use geophone_proto::effect::ScoredWindow;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Weight of the newest window: about the last four count.
 const FRESH: f32 = 0.4;
 /// Weight of the newest window in the usual level: about the last half hour of 10 s windows.
 const USUAL: f64 = 1.0 / 180.0;
+/// Weight of the newest window in each of the two means of what stood before.
+const STANDING: f64 = 1.0 / 9.0;
 /// A window this far from its expectation (halves of the band) is to one side.
 const ASIDE: f32 = 0.5;
 /// Deviations beyond this many band halves tell nothing more.
 const DEVIATION_MAX: f32 = 30.0;
+/// Windows that a series is new.
+const NEW_MAX: u16 = 18;
+/// A pulse is fresh if its last value is at most so many windows old.
+const FRESH_MAX: u8 = 3;
 /// Windows without a value until a pulse is taken for over.
 const SILENT_MAX: u8 = 18;
 
@@ -27,6 +34,8 @@ pub struct Pulse {
     pub expected: f64,
     /// Usual value over a long time.
     pub usual: f64,
+    /// Measured less expected as it was a few minutes ago: two short means one after the other.
+    standing: [f64; 2],
     /// Weight collected so far, to correct the start.
     mass: f32,
     /// Whether each of the last windows was clearly above (first) or below its expectation, newest
@@ -36,9 +45,23 @@ pub struct Pulse {
     silent: u8,
     /// Windows with a value, saturating.
     pub seen: u16,
+    /// Samples a window, the last few windows.
+    pub count: f64,
+    /// Samples a window, over a long time.
+    pub usual_count: f64,
+    /// Windows lived through, saturating.
+    age: u16,
 }
 
 impl Pulse {
+    /// Takes the number of samples of one window.
+    fn count(&mut self, n: f64) {
+        let first = 1.0 / (f64::from(self.age) + 1.0);
+        self.count += (n - self.count) * f64::from(FRESH).max(first);
+        self.usual_count += (n - self.usual_count) * USUAL.max(first);
+        self.age = self.age.saturating_add(1);
+    }
+
     /// Takes one window; NaN anywhere means nothing is known of it.
     fn beat(&mut self, actual: f64, expected: f64, lower: f64, upper: f64) {
         if !actual.is_finite() {
@@ -61,6 +84,8 @@ impl Pulse {
         for (side, is_there) in self.sides.iter_mut().zip([deviation > ASIDE, deviation < -ASIDE]) {
             *side = *side << 1 | u32::from(is_there);
         }
+        self.standing[0] += STANDING * (actual - expected - self.standing[0]);
+        self.standing[1] += STANDING * (self.standing[0] - self.standing[1]);
         self.mass += FRESH * (1.0 - self.mass);
         let share = FRESH / self.mass;
         self.deviation += share * (deviation.clamp(-DEVIATION_MAX, DEVIATION_MAX) - self.deviation);
@@ -82,9 +107,32 @@ impl Pulse {
         count
     }
 
+    /// The same pulse, held against what it stood at before instead of what was expected.
+    pub fn beyond(mut self, standing: f64) -> Self {
+        let (whole, part) = (self.actual - self.expected, self.actual - self.expected - standing);
+        if whole * part > 0.0 && whole.abs() > 1e-12 {
+            self.deviation *= (part / whole).min(1.0) as f32;
+            self.expected += standing;
+        } else {
+            self.deviation = 0.0;
+            self.expected = self.actual;
+        }
+        self
+    }
+
     /// Measured over expected; 1 where nothing is known.
     pub fn ratio(&self) -> f64 {
         if self.mass > 0.0 && self.expected.abs() > 1e-12 { self.actual / self.expected } else { 1.0 }
+    }
+
+    /// Whether the series itself is new: nothing is known of what is usual.
+    pub fn is_new(&self) -> bool {
+        self.age <= NEW_MAX
+    }
+
+    /// Whether one of the last few windows had a value that could be held against a band.
+    pub fn is_fresh(&self) -> bool {
+        self.mass > 0.0 && self.silent <= FRESH_MAX
     }
 
     /// Whether a band has been known and values seen lately.
@@ -100,15 +148,22 @@ pub struct Pulses {
 }
 
 impl Pulses {
-    /// Takes a scored window; `rows` names the series of each row. Cost: a few operations a row.
-    pub fn beat(&mut self, rows: &[SeriesIndex], window: &ScoredWindow) {
-        if let Some(last) = rows.iter().max().filter(|last| self.of.len() <= **last as usize) {
+    /// Takes a scored window; `rows` names the series and samples of each row. Cost: a few operations a row.
+    pub fn beat(&mut self, rows: &[(SeriesIndex, f64)], window: &ScoredWindow) {
+        if let Some(last) = rows.iter().map(|(series, _)| series).max().filter(|last| self.of.len() <= **last as usize) {
             self.of.resize(*last as usize + 1, Pulse::default());
         }
         let values = window.actual.iter().zip(&window.expected).zip(window.lower.iter().zip(&window.upper));
-        for (series, ((actual, expected), (lower, upper))) in rows.iter().zip(values) {
+        for ((series, n), ((actual, expected), (lower, upper))) in rows.iter().zip(values) {
+            self.of[*series as usize].count(*n);
             self.of[*series as usize].beat(*actual, *expected, *lower, *upper);
         }
+    }
+
+    /// What stands out already, by series: measured less expected as it was a few minutes ago.
+    pub fn standing(&self) -> BTreeMap<SeriesIndex, f64> {
+        let all = (0..).zip(&self.of).filter(|(_, pulse)| pulse.alive() && pulse.deviation.abs() > ASIDE);
+        all.map(|(series, pulse)| (series, pulse.standing[1])).filter(|(_, standing)| *standing != 0.0).collect()
     }
 
     /// The pulse of a series; a dead one if it was never seen.

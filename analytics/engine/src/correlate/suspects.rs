@@ -12,8 +12,10 @@ use super::{
     book::Live,
     map::ServiceId,
     phrase,
+    pulse::Pulse,
     weight::{Scales, ramp},
 };
+use crate::window::SeriesIndex;
 use geophone_proto::{Series, UnixNanos, incident::Suspect};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -30,6 +32,19 @@ pub struct Scene<'a> {
     pub names: &'a [Arc<Series>],
     /// Onset of the trouble.
     pub since: UnixNanos,
+    /// What stood out before it, measured less expected by series: no part of it.
+    pub standing: &'a BTreeMap<SeriesIndex, f64>,
+}
+
+impl Scene<'_> {
+    /// The pulse of a series, less what stood out before.
+    pub fn pulse(&self, series: SeriesIndex) -> Pulse {
+        let pulse = self.scales.pulses.of(series);
+        self.standing
+            .get(&series)
+            .filter(|standing| **standing * f64::from(pulse.deviation) > 0.0)
+            .map_or(pulse, |standing| pulse.beyond(*standing))
+    }
 }
 
 /// What speaks for one service.
@@ -53,6 +68,10 @@ impl Looks {
     /// Adds a look; the accounts so far. Where no look has shown anything (metrics only), the
     /// members themselves are all there is.
     pub fn add(&mut self, scene: &Scene<'_>, members: &[&Live]) -> Accounts {
+        if !self.0.is_empty() && !scene.scales.map.has_clients() && is_silent(scene) {
+            // Nothing is heard any more: nothing more is to be learnt.
+            return self.sums();
+        }
         let mut look = accounts(scene, members);
         if self.0.values().all(|(sum, _)| *sum <= 0.0) && look.values().all(|account| account.score <= 0.0) {
             by_members(scene, members, &mut look);
@@ -66,6 +85,10 @@ impl Looks {
                 *best = account;
             }
         }
+        self.sums()
+    }
+
+    fn sums(&self) -> Accounts {
         self.0.iter().map(|(service, (sum, best))| (*service, Account { score: *sum, ..best.clone() })).collect()
     }
 
@@ -84,6 +107,8 @@ impl Looks {
 /// Evidence of all services.
 pub type Accounts = BTreeMap<ServiceId, Account>;
 
+/// What it counts that users stop to come: it may be they, or only the telemetry of all that stopped.
+const OUTSIDE: f64 = 0.2;
 const SUSPECTS_MAX: usize = 5;
 const EVIDENCE_MAX: usize = 6;
 /// A candidate with less than this share of the first one's score is noise.
@@ -120,6 +145,19 @@ fn scope(scene: &Scene<'_>, members: &[&Live]) -> BTreeSet<ServiceId> {
     scope
 }
 
+/// Whether the requests of all services have all but stopped.
+fn is_silent(scene: &Scene<'_>) -> bool {
+    let map = scene.scales.map;
+    let (mut heard, mut usual) = (0.0, 0.0);
+    for series in (0..map.len() as ServiceId).flat_map(|id| &map.service(id).series) {
+        if map.place(*series).is_some_and(|place| place.aspect == Aspect::Rate) {
+            let pulse = scene.scales.pulses.of(*series);
+            (heard, usual) = (heard + pulse.actual, usual + pulse.usual);
+        }
+    }
+    usual > 0.0 && heard < 0.05 * usual
+}
+
 /// The accounts of one look.
 fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
     let scope = scope(scene, members);
@@ -130,7 +168,10 @@ fn accounts(scene: &Scene<'_>, members: &[&Live]) -> Accounts {
     let moved = super::neighbour::blame(scene, &scope, &mut slow);
     share_out(&mut accounts, strength(Harm::Latency), &slow);
     share_out(&mut accounts, strength(Harm::Errors), &failing);
-    share_out(&mut accounts, 0.8 * strength(Harm::Loss), &blame::loss(scene, &scope));
+    let lost = blame::loss(scene, &scope);
+    let map = scene.scales.map;
+    let outside = lost.iter().all(|blame| map.is_entry(blame.service) && map.is_bare(blame.service));
+    share_out(&mut accounts, if outside { OUTSIDE } else { 0.8 } * strength(Harm::Loss), &lost);
     for (service, score, sentence) in moved {
         accounts.entry(service).or_default().add(0.02 * score, "", sentence);
     }
@@ -161,32 +202,72 @@ fn share_out(accounts: &mut Accounts, strength: f64, blames: &[Blame]) {
     }
 }
 
-/// Resources that run full and failures that are written down support whoever has them.
+/// Resources that run full, failures that are written down and work that is left out support whoever
+/// already has a part in the harm; alone they say little.
 fn companions(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>, failing: &[Blame], accounts: &mut Accounts) {
     let map = scene.scales.map;
+    let total: f64 = accounts.values().map(|account| account.score).sum();
     for id in scope {
+        let is_bare = map.is_bare(*id);
+        let part = accounts.get(id).map_or(0.0, |account| account.score / total.max(1e-9));
+        let support = if total > 0.0 && is_bare { 0.15 + 0.85 * ramp(part, 0.0, 0.3) } else { 1.0 };
         let traffic = scene.scales.traffic_ratio(*id).max(1.0);
         let below = failing.iter().any(|blame| blame.service != *id && map.service(*id).callees.contains(&blame.service));
         let own = failing.iter().any(|blame| blame.service == *id);
+        let mut best: BTreeMap<&str, (f64, String, String)> = BTreeMap::new();
         for series in &map.service(*id).series {
-            let (Some(place), pulse) = (map.place(*series), scene.scales.pulses.of(*series)) else { continue };
+            let (Some(place), pulse) = (map.place(*series), scene.pulse(*series)) else { continue };
             let up = pulse.deviation > 0.0;
             let sure = ramp(f64::from(pulse.deviation.abs()), 1.0, 4.0);
             let ratio = pulse.ratio();
-            let score = match place.aspect {
-                Aspect::Cpu | Aspect::Resource if up => 0.35 * sure * ramp(ratio / traffic, 1.1, 1.8),
-                Aspect::Headroom if !up => 0.25 * sure * ramp(1.0 / ratio.max(1e-3), 1.1, 1.8),
-                Aspect::ErrorLog | Aspect::Failures if up => 0.3 * sure * if below && !own { 0.2 } else { 1.0 },
-                Aspect::WarnLog if up => 0.15 * sure,
-                _ => 0.0,
+            let (kind, score) = match place.aspect {
+                Aspect::Cpu if up => ("cpu", 0.35 * sure * ramp(ratio / traffic, 1.1, 1.8)),
+                Aspect::Resource if up => ("resource", 0.35 * sure * ramp(ratio / traffic, 1.1, 1.8)),
+                Aspect::Headroom if !up => ("headroom", 0.25 * sure * ramp(1.0 / ratio.max(1e-3), 1.1, 1.8)),
+                Aspect::ErrorLog if is_bare && pulse.is_new() => {
+                    ("new", 0.3 * ramp(pulse.count, 0.2, 2.0) * if below && !own { 0.2 } else { 1.0 })
+                }
+                Aspect::ErrorLog | Aspect::Failures if up => ("failures", 0.3 * sure * if below && !own { 0.2 } else { 1.0 }),
+                Aspect::WarnLog if up => ("warnings", 0.15 * sure),
+                Aspect::Exclusive if is_bare => ("left out", 0.3 * left_out(&pulse, scene.scales.traffic_ratio(*id))),
+                _ => continue,
             };
-            if score > 0.01
-                && let Some(name) = scene.names.get(*series as usize)
-            {
-                let much = phrase::how_much(name.kind, pulse.actual, pulse.expected);
-                let value = phrase::value(name.kind, pulse.actual);
-                accounts.entry(*id).or_default().add(score, &name.name, format!("{} is {much} ({value})", phrase::what(name)));
+            let Some(name) = scene.names.get(*series as usize).filter(|_| score > 0.01) else { continue };
+            let said = || (score, name.name.clone(), companion_sentence(kind, name, &pulse, scene));
+            if !is_bare {
+                let (score, operation, sentence) = said();
+                accounts.entry(*id).or_default().add(score, &operation, sentence);
+            } else if score > best.get(kind).map_or(0.01, |best| best.0) {
+                best.insert(kind, said());
             }
+        }
+        for (score, name, sentence) in best.into_values() {
+            accounts.entry(*id).or_default().add(score * support, &name, sentence);
+        }
+    }
+}
+
+/// How sure it is that an operation is left out which the service's requests otherwise bring about.
+fn left_out(pulse: &Pulse, traffic: f64) -> f64 {
+    let expected = pulse.usual_count * traffic.min(1.0);
+    let share = pulse.count / expected.max(1e-9);
+    // The last few windows count as about four.
+    ramp(4.0 * expected, 8.0, 24.0) * ramp(1.0 - share, 0.5, 0.85)
+}
+
+fn companion_sentence(kind: &str, name: &Series, pulse: &Pulse, scene: &Scene<'_>) -> String {
+    let a_second = |count: f64| phrase::number(count * 1e9 / scene.scales.window_ns as f64);
+    match kind {
+        "left out" => format!(
+            "`{}` is all but left out ({}/s, usually {}/s) although requests go on",
+            name.name,
+            a_second(pulse.count),
+            a_second(pulse.usual_count)
+        ),
+        "new" => format!("{} is new ({}/s)", phrase::what(name), a_second(pulse.count)),
+        _ => {
+            let much = phrase::how_much(name.kind, pulse.actual, pulse.expected);
+            format!("{} is {much} ({})", phrase::what(name), phrase::value(name.kind, pulse.actual))
         }
     }
 }

@@ -62,10 +62,10 @@ pub struct Tails(BTreeMap<SeriesIndex, Tail>);
 
 impl Tails {
     /// Writes durations in place of shares into a window and its flags; learns unless it was amended.
-    /// `rows` names the series of each row.
-    pub fn dress(&mut self, rows: &[SeriesIndex], names: &[Arc<Series>], window: &mut ScoredWindow, flags: Option<&mut [Flag]>) {
+    /// `rows` names the series and samples of each row.
+    pub fn dress(&mut self, rows: &[(SeriesIndex, f64)], names: &[Arc<Series>], window: &mut ScoredWindow, flags: Option<&mut [Flag]>) {
         let learns = flags.is_some();
-        for (row, series) in rows.iter().enumerate() {
+        for (row, (series, _)) in rows.iter().enumerate() {
             let is_tail = |series: &Arc<Series>| matches!(series.kind, SeriesKind::DurationP95 | SeriesKind::DurationP99);
             if !names.get(*series as usize).is_some_and(is_tail) {
                 continue;

@@ -22,6 +22,7 @@ const START_NS: u64 = 1_700_000_000_000_000_000;
 /// Values by series; windows are played one after another.
 #[derive(Default)]
 struct Stage {
+    is_bare: bool,
     correlator: Correlator,
     names: Vec<Arc<Series>>,
     normal: Vec<f64>,
@@ -54,6 +55,9 @@ impl Stage {
         self.series(name, ("op", SeriesKind::DurationP95), None, 0.2);
         self.series(name, ("op", SeriesKind::ExclusiveTime), None, 0.03);
         for caller in callers {
+            if !self.is_bare {
+                self.client(caller, name);
+            }
             self.series(name, ("", SeriesKind::EdgeRate), Some(caller), 20.0);
             self.series(name, ("", SeriesKind::EdgeErrorRatio), Some(caller), 0.001);
             self.series(name, ("", SeriesKind::EdgeGap), Some(caller), 0.002);
@@ -62,9 +66,24 @@ impl Stage {
         self.series(name, ("process.memory.usage", SeriesKind::MetricValue), None, 5e8);
     }
 
+    /// The client's side of a call: that there is one says that kinds are set.
+    fn client(&mut self, caller: &str, callee: &str) {
+        let index = self.series(caller, (callee, SeriesKind::RequestRate), None, 20.0) as usize;
+        let labels = BTreeMap::from([("span_kind".to_owned(), "client".to_owned())]);
+        self.names[index] = Arc::new(Series::new(Tenant::default(), caller, callee, SeriesKind::RequestRate, labels));
+        self.correlator = Correlator::default();
+        for (index, series) in self.names.iter().enumerate() {
+            self.correlator.map_mut().learn_series(index as SeriesIndex, series);
+        }
+    }
+
     /// frontend -> {checkout -> payment -> ledger, catalog}, other -> lonely.
     fn shop() -> Self {
-        let mut stage = Self { now: START_NS, ..Self::default() };
+        Self::with_kinds(true)
+    }
+
+    fn with_kinds(are_set: bool) -> Self {
+        let mut stage = Self { now: START_NS, is_bare: !are_set, ..Self::default() };
         stage.service("frontend", &[]);
         stage.service("checkout", &["frontend"]);
         stage.service("payment", &["checkout"]);
@@ -106,7 +125,7 @@ impl Stage {
                 actual,
                 ..ScoredWindow::default()
             };
-            let rows: Vec<SeriesIndex> = (0..self.names.len() as SeriesIndex).collect();
+            let rows: Vec<(SeriesIndex, f64)> = (0..self.names.len() as SeriesIndex).map(|index| (index, 200.0)).collect();
             let sight = Sight {
                 window: &window,
                 rows: &rows,
@@ -361,4 +380,51 @@ fn a_copy_from_a_snapshot_goes_on_alike() {
     assert_eq!(stage.incidents, copy.incidents);
     assert_eq!(stage.correlator, copy.correlator);
     assert_eq!(stage.versions, copy.versions);
+}
+
+// Scenario: kinds unset; the catalog is slow for long, and two minutes later payment gets slow too.
+// Guarantees: two incidents, each with its own cause; while it stands, what is old takes no part in the new.
+#[test]
+fn a_fault_that_begins_in_an_old_incident_is_its_own_where_kinds_are_unset() {
+    let mut stage = Stage::with_kinds(false);
+    let slow_catalog = |series: &Series| match (series.service.as_str(), series.kind) {
+        ("catalog", SeriesKind::ExclusiveTime) => 6.0,
+        ("catalog", kind) if is_duration(kind) => 4.0,
+        _ => 1.0,
+    };
+    stage.play(30, |_, _| 1.0);
+    stage.play(14, |series, _| slow_catalog(series));
+    assert_eq!(stage.only().suspects[0].service, "catalog");
+    stage.play(10, |series, at| slow_catalog(series) * slow_payment(series, at));
+    let mut incidents: Vec<&Incident> = stage.incidents.values().collect();
+    incidents.sort_by_key(|incident| incident.opened_at);
+    let named: Vec<&str> = incidents.iter().map(|incident| incident.suspects[0].service.as_str()).collect();
+    assert_eq!(named, ["catalog", "payment"], "{incidents:#?}");
+}
+
+// Scenario: kinds unset; all calls that the frontend makes take longer than their callees do.
+// Guarantees: it is the frontend, not its callees' networks.
+#[test]
+fn what_all_calls_of_a_caller_have_gained_is_the_callers_where_kinds_are_unset() {
+    let mut stage = Stage::with_kinds(false);
+    stage.play(30, |_, _| 1.0);
+    stage.play(8, |series, _| match (series.labels.get("caller").map(String::as_str), series.kind) {
+        (Some("frontend"), SeriesKind::EdgeGap) => 40.0,
+        (_, kind) if series.service == "frontend" && is_duration(kind) => 3.0,
+        _ => 1.0,
+    });
+    assert_eq!(stage.only().suspects[0].service, "frontend", "{:#?}", stage.only());
+}
+
+// Scenario: kinds unset; the frontend is called as ever and calls nobody any more.
+// Guarantees: it is the frontend that gives up early, not all the others that are gone at once.
+#[test]
+fn services_that_one_caller_stops_to_call_are_its_doing_where_kinds_are_unset() {
+    let mut stage = Stage::with_kinds(false);
+    stage.play(30, |_, _| 1.0);
+    stage.play(8, |series, _| match (series.service.as_str(), series.kind) {
+        ("checkout" | "catalog" | "payment" | "ledger", SeriesKind::RequestRate | SeriesKind::EdgeRate) => 0.05,
+        _ => 1.0,
+    });
+    assert_eq!(stage.only().suspects[0].service, "frontend", "{:#?}", stage.only());
 }

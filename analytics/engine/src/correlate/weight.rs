@@ -2,7 +2,7 @@
 //! company; what harms nobody counts nothing. No thresholds per installation.
 
 use super::{
-    aspect::{Aspect, Harm},
+    aspect::{Aspect, Harm, is_waiting},
     book::Live,
     map::{ServiceId, ServiceMap},
     pulse::Pulses,
@@ -10,6 +10,8 @@ use super::{
 use geophone_proto::{SeriesKind, UnixNanos};
 use std::collections::BTreeMap;
 
+/// How much more a change weighs that is far beyond twice.
+const FAR: f64 = 0.8;
 /// Evidence an incident needs to open.
 pub const BUDGET: f64 = 1.0;
 /// Hints alone never reach the budget where better evidence could exist.
@@ -62,16 +64,51 @@ impl Scales<'_> {
         let ratio = ratio_of(live);
         let base = match live.harm {
             Harm::None => return self.weigh_gain(live, ratio),
-            Harm::Latency => ramp(ratio, 1.1, 1.7) * duration_part(live) * samples_part(live.n),
+            Harm::Latency => {
+                let much = ramp(ratio, 1.1, 1.7) * (1.0 + FAR * self.far(live, ratio));
+                much * duration_part(live) * self.source_part(live)
+            }
             Harm::Errors => {
                 let added = live.anomaly.actual.unwrap_or(0.0) - live.anomaly.expected.unwrap_or(0.0);
-                ramp(added, 0.005, 0.06) * samples_part(live.n)
+                let far = if self.map.is_bare(live.place.service) { ramp(added, 0.1, 0.5) } else { 0.0 };
+                ramp(added, 0.005, 0.06) * samples_part(live.n, far)
             }
             Harm::Loss => self.weigh_loss(live, ratio),
             Harm::Saturation => self.weigh_saturation(live, ratio),
             Harm::Hint => return self.weigh_hint(live, ratio),
         };
         base * self.deploy_part(live)
+    }
+
+    /// Samples for spans. A bucketed quantile beside spans says again, and worse, what they say.
+    fn source_part(&self, live: &Live) -> f64 {
+        if live.place.aspect != Aspect::MetricDuration {
+            return samples_part(live.n, self.far(live, ratio_of(live)));
+        }
+        // The same of a service that sends none, where others do: it takes no part in what is traced.
+        let beside = if self.map.has_clients() {
+            return samples_part(live.n, 0.0);
+        } else if self.map.service(live.place.service).has_spans {
+            0.25
+        } else if self.map.has_spans() {
+            0.5
+        } else {
+            1.0
+        };
+        // Whoever waits long is a witness; the fault is with those it waits for, whom only spans would name.
+        let is_waiting = !self.map.service(live.place.service).has_spans && is_waiting(&live.anomaly.series);
+        let waiting = if is_waiting { 0.3 } else { 1.0 };
+        beside * waiting * (0.3 + 0.7 * self.lasting(live, 60.0, 150.0))
+    }
+
+    /// How far beyond a usual change it is, where spans are few and bare.
+    fn far(&self, live: &Live, ratio: f64) -> f64 {
+        if self.map.is_bare(live.place.service) { far_part(ratio) } else { 0.0 }
+    }
+
+    /// How long it lasts, between two numbers of seconds.
+    fn lasting(&self, live: &Live, from: f64, to: f64) -> f64 {
+        ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, from, to)
     }
 
     /// More traffic harms nobody, unless a callee gets more without its callers getting more.
@@ -95,7 +132,10 @@ impl Scales<'_> {
         let explained = live.place.aspect == Aspect::EdgeRate
             || live.place.outgoing
             || (!callers.is_empty() && callers.iter().all(|caller| self.traffic_ratio(*caller) < 0.5 * (1.0 + ratio)));
-        ramp(lost, 0.2, 0.55) * if explained { 0.4 } else { 1.0 }
+        // Where users stop to come, whoever brings them may have stopped, or only their telemetry.
+        let outside =
+            if callers.is_empty() && self.map.is_bare(live.place.service) { 0.5 + 0.5 * self.lasting(live, 20.0, 60.0) } else { 1.0 };
+        ramp(lost, 0.2, 0.55) * if explained { 0.4 } else { outside }
     }
 
     fn weigh_saturation(&self, live: &Live, ratio: f64) -> f64 {
@@ -105,7 +145,7 @@ impl Scales<'_> {
         let pulse = self.pulses.of(live.series);
         let now = if pulse.alive() { pulse.ratio() } else { ratio };
         let rise = if live.up { now / traffic } else { 1.0 / now.max(1e-3) };
-        let lasting = ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, 20.0, 100.0);
+        let lasting = self.lasting(live, 20.0, 100.0);
         let most = if live.place.aspect == Aspect::Cpu { 0.6 } else { 1.0 };
         ramp(rise, 1.1, 1.45) * (0.3 + 0.7 * lasting) * most
     }
@@ -149,6 +189,19 @@ impl Scales<'_> {
         if expected > 1e-9 { actual / expected } else { 1.0 }
     }
 
+    /// What tells the same as others of its service: an operation. Metrics of one resource, and quantiles of one
+    /// distribution, come under different names; where nobody says whom they call, they are one witness.
+    fn witness<'b>(&self, live: &'b Live) -> &'b str {
+        match live.place.aspect {
+            _ if self.map.has_clients() => &live.anomaly.series.name,
+            Aspect::MetricDuration => "duration",
+            Aspect::Cpu => "processor",
+            Aspect::Resource | Aspect::Headroom => "resource",
+            Aspect::Level | Aspect::Throughput => "level",
+            _ => &live.anomaly.series.name,
+        }
+    }
+
     /// Evidence of a group: series of one operation and harm say the same thing, so the strongest
     /// counts and the others only support it.
     /// A lasting sign that reached the bar of the budget is enough by itself.
@@ -164,7 +217,8 @@ impl Scales<'_> {
         for live in members {
             let weight = self.weigh(live);
             if weight > 0.0 {
-                let entry = said.entry((live.place.service, &live.anomaly.series.name, live.harm)).or_default();
+                let name = self.witness(live);
+                let entry = said.entry((live.place.service, name, live.harm)).or_default();
                 *entry = (entry.0.max(weight), entry.1 + 1);
             }
         }
@@ -173,7 +227,7 @@ impl Scales<'_> {
             let weight = weight * (1.0 + 0.15 * f64::from((count - 1).min(2)));
             if matches!(harm, Harm::Hint | Harm::None) { hints += weight } else { firm += weight }
         }
-        let spans = (0..self.map.len() as ServiceId).any(|id| self.map.service(id).has_spans);
+        let spans = self.map.has_spans();
         firm + if spans { hints.min(HINTS_MAX) } else { hints }
     }
 }
@@ -195,6 +249,12 @@ fn duration_part(live: &Live) -> f64 {
     }
 }
 
-fn samples_part(n: f64) -> f64 {
-    0.3 + 0.7 * ramp(n, 3.0, 20.0)
+/// The farther it is off, the fewer samples are needed.
+fn samples_part(n: f64, far: f64) -> f64 {
+    0.3 + 0.7 * ramp(n, 3.0 - far, 20.0 - 15.0 * far)
+}
+
+/// How far beyond a usual change a ratio is: nothing below 4, all of it from 30 on.
+fn far_part(ratio: f64) -> f64 {
+    ramp(ratio.max(1e-9).ln(), 1.4, 3.4)
 }

@@ -98,6 +98,8 @@ pub struct DetectorSnapshot {
     pub(super) failing: u32,
     /// Heat from which on a series opens by itself.
     bar: f64,
+    /// Whether spans say nothing about who calls: then requests are few and shown by little else.
+    pub(super) is_bare: bool,
     /// Those beside the active model; filled for the snapshot only.
     companions: Vec<CompanionState>,
 }
@@ -188,6 +190,11 @@ impl Detector {
     /// From now on a series of this heat opens by itself.
     pub fn set_bar(&mut self, bar: f64) {
         self.state.bar = bar;
+    }
+
+    /// From now on spans say nothing about who calls, or do.
+    pub fn set_bare(&mut self, is_bare: bool) {
+        self.state.is_bare = is_bare;
     }
 
     /// Series scored in the newest window.
@@ -368,9 +375,10 @@ impl Detector {
                 continue;
             }
             let x = scored.window.features.row(place);
-            let active = self.state.level(position, row, traits[row].kind);
+            let law = self.state.law_level(position, row, traits[row].kind, x);
+            let active = self.state.level(position, row, traits[row].kind).max(law);
             let of = ScoredRow { row, kind: traits[row].kind, voices: self.state.ring.slots[position].voices(row) };
-            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active);
+            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active).max(law);
             let judged = self.state.judge(x, Place { position, row, local }, (before, after), traits[row]);
             let evidence = Evidence { level, limit, bar: self.state.bar, ..judged.evidence };
             let change = self.state.gates[row].step(evidence, self.state.window_ns);
@@ -476,7 +484,8 @@ impl DetectorSnapshot {
             order.sort_unstable_by_key(|row| self.traits[*row].map(|entry| entry.key));
             for row in order {
                 let (its, voices) = (traits[row], slot.voices(row));
-                if slot.raw[row].is_finite() {
+                // A series without any sample so far teaches nothing.
+                if slot.raw[row].is_finite() && self.settled.mass[row] > 0.0 {
                     self.calibration.learn(row, its.kind, voices);
                 }
                 company.learn((position, row), its.kind, voices);

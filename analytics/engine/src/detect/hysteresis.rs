@@ -10,6 +10,8 @@ const CALM: u32 = 6;
 const ENOUGH: f64 = 3.0;
 /// One clear window is enough from this length on: it holds as much as three short ones.
 const LONG_WINDOW_NS: f64 = 30e9;
+/// So many times the limit leaves no doubt.
+const CERTAIN: f64 = 1.7;
 /// How much of the level of the last about 100 windows a new anomaly must reach.
 const FRESH: f64 = 0.7;
 
@@ -35,6 +37,9 @@ pub(crate) struct Evidence {
     pub(crate) part: f64,
     /// Heat from which on it opens by itself.
     pub(crate) bar: f64,
+    /// Whether the sums follow a known law and little else would tell (spans without kinds): then what is far
+    /// beyond the limit needs neither a third window nor to exceed a past fault.
+    pub(crate) is_lawful: bool,
 }
 
 /// State of one series.
@@ -61,7 +66,8 @@ pub(crate) enum Change {
 impl Gate {
     /// Takes the next window of this length.
     pub(crate) fn step(&mut self, now: Evidence, window_ns: u64) -> Option<Change> {
-        let exceeds_past = now.level >= FRESH * self.peak;
+        let is_certain = now.is_lawful && now.level >= CERTAIN * now.limit;
+        let exceeds_past = now.level >= FRESH * self.peak || is_certain;
         // The past forgets 1.5 % a window, and only learns what is not part of what is being judged.
         self.peak *= 0.985;
         self.heat += WARMING * (now.part * now.level.clamp(0.0, HOTTEST) - self.heat);
@@ -69,7 +75,7 @@ impl Gate {
             return Some(self.step_open(now));
         }
         let over = now.level - now.limit;
-        let gain = if over >= -1.0 { (0.7 + 0.3 * over).min(1.4) } else { -1.0 };
+        let gain = if over >= -1.0 { (0.7 + 0.3 * over).min(if is_certain { ENOUGH / 2.0 } else { 1.4 }) } else { -1.0 };
         let counts = now.is_live && now.is_fresh && exceeds_past && !now.is_small;
         let gain = if counts { gain } else { f64::min(gain, 0.0) - 0.25 };
         self.evidence = (self.evidence + gain).max(0.0);

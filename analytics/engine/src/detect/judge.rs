@@ -12,7 +12,7 @@ use crate::{
     features::{
         columns::Columns,
         define::*,
-        kernel::Trait,
+        kernel::{self, Trait},
         law::{self, Reference},
         ring::Span,
     },
@@ -20,6 +20,16 @@ use crate::{
     window::{Stat, StatKind},
 };
 use geophone_proto::{UnixNanos, effect::ScoredWindow};
+
+/// Logarithm of a change, here to twenty times, that is judged by its law alone ...
+const FAR_EFFECT: f32 = 3.0;
+/// ... and how much milder than that.
+const LAW: f64 = 0.4;
+/// ... but for so many windows with samples in a row beyond all before them, of which there are at least so many.
+const RUN: usize = 4;
+const BEFORE: usize = 8;
+/// Deviations beyond this need one sample less.
+const FAR: f64 = 10.0;
 
 /// What calibration hears of one row.
 pub(super) fn voices(raw: f32, row: &[f32]) -> Voices {
@@ -60,6 +70,16 @@ fn onset(after: &Columns, local: usize, z: f64, at: (u64, u64)) -> UnixNanos {
     UnixNanos(at.0).plus(at.1).minus(ago.saturating_mul(at.1))
 }
 
+/// Whether a span holds enough samples to open on; fewer do where it is far off.
+fn has_enough(kind: StatKind, over: Span, known: Reference, is_far: bool) -> bool {
+    match kind {
+        StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
+        StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
+        StatKind::LogMean => over.stat.n >= if is_far { 3.0 } else { 4.0 },
+        StatKind::Level => over.present >= 1.0 && known.mass >= kernel::YOUNG,
+    }
+}
+
 impl DetectorSnapshot {
     /// A judged series as a flag, without contributions and exemplars.
     pub(super) fn flag(&self, told: Told, (before, after): (&Columns, &Columns), window: &ScoredWindow) -> Flag {
@@ -87,30 +107,50 @@ impl DetectorSnapshot {
         }
     }
 
+    /// What the law alone says of a duration that is many times what it was: no past is that noisy.
+    pub(super) fn law_level(&self, position: usize, row: usize, kind: StatKind, x: &[f32]) -> f64 {
+        if !self.is_bare || kind != StatKind::LogMean || x[EFFECT_6].max(x[EFFECT_18]) < FAR_EFFECT {
+            return 0.0;
+        }
+        let law = self.ring.slots[position].voices(row)[1];
+        if self.exceeds_all(position, row) { law } else { LAW * law }
+    }
+
+    /// Whether the newest windows with samples lie beyond all before them, as far as the ring looks back. By
+    /// rank: a few stray values, or the first of the change itself, widen what is expected, but not that.
+    fn exceeds_all(&self, position: usize, row: usize) -> bool {
+        let slots = self.ring.slots.range(..=position).rev().filter(|slot| slot.n[row] > 0.0);
+        let means: Vec<f64> = slots.map(|slot| slot.s1[row] / slot.n[row]).collect();
+        let splits = RUN..=means.len().saturating_sub(BEFORE);
+        let least = |run: &[f64]| run.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = |before: &[f64]| before.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        splits.map(|at| means.split_at(at)).any(|(run, before)| least(run) > most(before))
+    }
+
     /// Which span decides, how far it deviates, and whether that may open.
     pub(super) fn judge(&self, x: &[f32], place: Place, (before, after): (&Columns, &Columns), its: Trait) -> Judged {
         let Place { position, row, local } = place;
         let age = after.age[local] as usize;
         let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, after.z_6[local]), (LONG, Z_18, after.z_18[local])];
         let damped = |feature: usize| f64::from(x[feature].abs());
-        // The shortest span that says nearly as much as the strongest: nearest to now, least diluted.
-        let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
-        let best = spans.into_iter().find(|span| damped(span.1) >= 0.75 * most).unwrap_or(spans[2]);
-        let z = best.2;
-        let over = self.ring.span(position, best.0, row, (its.kind, age));
         let known = Reference {
             centre: before.centre[local],
             spread: before.spread[local],
             mass: before.mass[local],
             usual: its.usual(before, local),
         };
+        let most = spans.iter().map(|span| damped(span.1)).fold(0.0, f64::max);
+        // The shortest span with enough samples that says nearly as much as the strongest: nearest to now, least diluted.
+        let (mut best, mut over, mut is_enough) = (spans[2], Span { stat: Stat::default(), present: 0.0 }, false);
+        for span in spans.into_iter().filter(|span| damped(span.1) >= 0.75 * most) {
+            (best, over) = (span, self.ring.span(position, span.0, row, (its.kind, age)));
+            is_enough = has_enough(its.kind, over, known, self.is_bare && damped(span.1) >= FAR);
+            if is_enough {
+                break;
+            }
+        }
+        let z = best.2;
         let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
-        let is_enough = match its.kind {
-            StatKind::Count => over.stat.s1.max(over.present * known.centre) >= 5.0,
-            StatKind::Share => over.stat.s1.max(over.stat.n * known.centre) >= 3.0 && over.stat.n >= 5.0,
-            StatKind::LogMean => over.stat.n >= 4.0,
-            StatKind::Level => over.present >= 1.0,
-        };
         let recent = (after.recent_6[local] * z.signum()).max(after.recent_1[local] * z.signum());
         let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
         let may_harm = self.traits[row].is_some_and(|entry| entry.harms[usize::from(z < 0.0)]);
@@ -121,6 +161,7 @@ impl DetectorSnapshot {
             is_live: live >= 1.0 && is_enough,
             is_fresh: recent >= 2.5,
             is_small: most < least,
+            is_lawful: self.is_bare && its.kind != StatKind::Level,
             part,
             bar: 0.0,
         };

@@ -24,6 +24,8 @@ const LEVEL_WEIGHT: f64 = 30.0;
 const SCALE_HORIZON: f64 = 720.0;
 /// After so many windows on one side the change is the new normal: 20 minutes of 10 s windows.
 const ACCEPTED_AFTER: f64 = 120.0;
+/// Levels that rest on less than this (about ten readings) have not shown yet how they vary.
+pub(crate) const YOUNG: f64 = 9.0;
 
 /// What a series borrows from its like before it has a past: mean squares of its deviations over 1, 6 and 18
 /// windows and against the recent past, and a spread (log mean: variance of a sample's logarithm; level:
@@ -129,24 +131,33 @@ fn judge(columns: &mut Columns, ring: &Ring, position: usize, (row, its): (usize
     c.recent_6[row] = scaled(d_recent[1], c.scale_recent[row]);
     c.effect_6[row] = bounded(law::effect(kind, short, known, c.z_6[row]));
     c.effect_18[row] = bounded(law::effect(kind, long, known, c.z_18[row]));
-    let trust = trust(c, row, z_1);
+    let is_young = kind == StatKind::Level && is_young(known.mass, short.present, age);
+    let trust = if is_young { 1.0 } else { trust(c, row, z_1) };
     if one.present > 0.0 {
+        let scale_trust = if is_young { 0.0 } else { trust };
         for (scale, d) in [
             (&mut c.scale_1[row], d[0]),
             (&mut c.scale_6[row], d[1]),
             (&mut c.scale_18[row], d[2]),
             (&mut c.scale_recent[row], d_recent[1]),
         ] {
-            let rate = trust / (c.age[row].min(SCALE_HORIZON) + 30.0);
+            let rate = scale_trust / (c.age[row].min(SCALE_HORIZON) + 30.0);
             *scale += rate * ((d * d).min(9.0 * *scale) - *scale);
         }
-        learn(c, row, (kind, one), trust);
+        learn(c, row, (kind, one), (trust, is_young));
     }
     let leaving = position.checked_sub(SHORT).filter(|_| age > SHORT);
     if let Some(leaving) = leaving {
         learn_recent(c, row, kind, ring.span(leaving, 1, row, (kind, 1)));
     }
     learn_shown(c, row, (kind, one), ring.slots[position].shown[row]);
+}
+
+/// Whether a level that is read once in several windows has been read so few times that nothing is known
+/// of how it varies: its readings are believed as they are, for each would be far from a past that has not
+/// varied yet.
+fn is_young(mass: f64, present: f64, age: usize) -> bool {
+    mass < YOUNG && 2.0 * present < age.min(SHORT) as f64
 }
 
 /// How much of this window the expectation believes: all of it while nothing deviates, little of an
@@ -177,7 +188,7 @@ fn weight_and_mean(kind: StatKind, span: Span) -> (f64, f64) {
 }
 
 /// Moves the expectation.
-fn learn(c: &mut Columns, row: usize, (kind, one): (StatKind, Span), trust: f64) {
+fn learn(c: &mut Columns, row: usize, (kind, one): (StatKind, Span), (trust, is_young): (f64, bool)) {
     let (weight, mean) = weight_and_mean(kind, one);
     let before = c.centre[row];
     c.mass[row] = c.mass[row] * (1.0 - trust / HORIZON) + weight * trust;
@@ -188,7 +199,8 @@ fn learn(c: &mut Columns, row: usize, (kind, one): (StatKind, Span), trust: f64)
         StatKind::Count | StatKind::Share | StatKind::Level => (mean - before) * (mean - before),
     };
     let first = c.mass[row] <= weight * trust * (1.0 + 1e-9);
-    let limit = if c.age[row] > 10.0 && c.spread[row] > 0.0 { 16.0 * c.spread[row] } else { f64::INFINITY };
+    let is_bounded = c.age[row] > 10.0 && c.spread[row] > 0.0 && !is_young;
+    let limit = if is_bounded { 16.0 * c.spread[row] } else { f64::INFINITY };
     if first {
         // The first window is its own mean: only what varies inside it is known.
         c.spread[row] = if kind == StatKind::LogMean { (one.stat.s2 / one.stat.n - mean * mean).max(0.0) } else { 0.0 };

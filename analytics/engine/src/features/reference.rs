@@ -63,6 +63,22 @@ fn usual(its: Trait, (c, w): (f64, f64), whole: bool) -> f64 {
     }
 }
 
+/// Windows in a row on one side.
+fn next_run(run: f64, z: f64) -> f64 {
+    match z.abs() {
+        a if a > 3.0 && run * z >= 0.0 => run + z.signum(),
+        a if a > 3.0 => z.signum(),
+        a if a < 2.0 => 0.0,
+        _ => run,
+    }
+}
+
+/// Whether a level that is read seldom has been read too few times to know how it varies.
+fn is_young(kind: StatKind, w: f64, last: &[Stat]) -> bool {
+    let read = last.iter().filter(|stat| stat.n > 0.0).count();
+    kind == StatKind::Level && w < 9.0 && 2 * read < last.len()
+}
+
 /// Feature rows of every window (no season: that needs days).
 pub(crate) fn rows(its: Trait, history: &[Stat]) -> Vec<Vec<f64>> {
     let kind = its.kind;
@@ -85,21 +101,17 @@ pub(crate) fn rows(its: Trait, history: &[Stat]) -> Vec<Vec<f64>> {
         let z: Vec<f64> = raw.iter().zip(s).map(|(d, s): (&f64, f64)| (d / s.max(1.0).sqrt()).clamp(-20.0, 20.0)).collect();
         let recent_1 = (deviation(1, c2, w2) / s[0].max(1.0).sqrt()).clamp(-20.0, 20.0);
         let effects = [(6, z[1]), (18, z[2])].map(|(k, z)| effect(kind, sums(history, t, k), (c, w), z));
-        run = match z[2].abs() {
-            a if a > 3.0 && run * z[2] >= 0.0 => run + z[2].signum(),
-            a if a > 3.0 => z[2].signum(),
-            a if a < 2.0 => 0.0,
-            _ => run,
-        };
+        let is_young = is_young(kind, w, &history[t.saturating_sub(5)..=t]);
+        run = if is_young { run } else { next_run(run, z[2]) };
         let mut g = 1.0;
-        if run.abs() > 120.0 {
+        if !is_young && run.abs() > 120.0 {
             w *= 0.8;
-        } else {
+        } else if !is_young {
             let worst = (z[2].abs() / 3.0).max(z[1].abs() / 3.0).max(if present { z[0].abs() / 4.0 } else { 0.0 }).max(1.0);
             g = 1.0 / (worst * worst);
         }
         if present {
-            let rate = g / ((t as f64 + 1.0).min(720.0) + 30.0);
+            let rate = if is_young { 0.0 } else { g / ((t as f64 + 1.0).min(720.0) + 30.0) };
             for (s, d) in s.iter_mut().zip(raw) {
                 *s += rate * ((d * d).min(9.0 * *s) - *s);
             }
@@ -109,7 +121,7 @@ pub(crate) fn rows(its: Trait, history: &[Stat]) -> Vec<Vec<f64>> {
             w = w * (1.0 - g / 360.0) + weight * g;
             let alpha = weight * g / w;
             let square = if kind == StatKind::LogMean { (now.s2 / now.n - 2.0 * c * mean + c * c).max(0.0) } else { (mean - c).powi(2) };
-            let limit = if t + 1 > 10 && v > 0.0 { 16.0 * v } else { f64::INFINITY };
+            let limit = if t + 1 > 10 && v > 0.0 && !is_young { 16.0 * v } else { f64::INFINITY };
             v = match (is_first, kind) {
                 (true, StatKind::LogMean) => (now.s2 / now.n - mean * mean).max(0.0),
                 (true, _) => 0.0,

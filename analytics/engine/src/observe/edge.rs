@@ -39,6 +39,12 @@ impl Edge {
         gap.into_iter().for_each(|gap| cell.gaps.add(gap));
     }
 
+    /// A call that was counted before has failed after all.
+    pub fn fail(&mut self, window: u64) {
+        let cell = self.cells.at(window);
+        cell.failed = (cell.failed + 1).min(cell.n);
+    }
+
     /// Takes back a call that was counted before.
     pub fn remove(&mut self, window: u64, weight: u64, failed: bool) {
         let cell = self.cells.at(window);

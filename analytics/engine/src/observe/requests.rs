@@ -69,6 +69,13 @@ impl Requests {
         cell.n ^ cell.picks.normal.as_ref().map_or(0, |span| span.start.0) ^ slowest ^ cell.sketch.touch()
     }
 
+    /// A span that was counted before has failed after all. It stands for `weight` of them, where not all are
+    /// joined with what they bring about.
+    pub fn fail(&mut self, window: u64, weight: u64) {
+        let cell = self.cells.at(window);
+        cell.failed = (cell.failed + weight).min(cell.n);
+    }
+
     /// Fixes what counts as slow in this window.
     pub fn close(&mut self, window: u64) {
         let past = &self.past;

@@ -218,6 +218,19 @@ impl SpanIntake {
                         count_request(parts, span.operation, span.window, &span.at, span.failed);
                     }
                 }
+                Joined::Incomplete { operation, window, caller } => {
+                    let weight = parts.topology.spans.weight();
+                    if let Some(source) = parts.topology.names.operation(operation).requests.filter(|_| parts.closing.takes(window))
+                        && let Some(Body::Requests(requests)) = parts.sources.seen(source, window)
+                    {
+                        requests.fail(window, weight);
+                        parts.closing.touch(window, source);
+                    }
+                    if let Some((caller, window)) = caller {
+                        let callee = parts.topology.names.operation(operation).service;
+                        self.count_call(parts, (caller, operation), (callee, window), |edge, _| edge.fail(window));
+                    }
+                }
                 Joined::Inner(operation) => parts.topology.names.operation_mut(operation).entries.1 += 1,
             }
         }

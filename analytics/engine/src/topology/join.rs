@@ -4,13 +4,17 @@
 //! key. Joins compare durations only, so the clocks of two hosts may differ. When the table is full,
 //! only traces whose hash begins with one more zero bit are kept: whole traces, and counts of what is
 //! learned from them are weighed up. Invariant: what a set of spans yields does not depend on their
-//! order while none of them has been evicted.
+//! order while none of them has been evicted; only whether a request leaves something out is judged once,
+//! when its window closes.
 
-use super::names::{OperationIndex, ServiceIndex};
+use super::{
+    habits::{ANY, Deeds, Habits},
+    names::{OperationIndex, ServiceIndex},
+};
 use crate::{hash::FixedMap, observe::sums::LogSample};
 use geophone_proto::stacks::WantedSpan;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Spans kept at most.
 const SPANS_MAX: usize = 32_768;
@@ -20,6 +24,8 @@ const NESTED_MAX: usize = 64;
 const EXCLUSIVE_FLOOR_NS: u64 = 10_000;
 /// Gaps below this are tested as this: loopback noise.
 const GAP_FLOOR_NS: u64 = 100_000;
+/// The least of the kinds of OTLP that say that a span waits for somebody elsewhere.
+const CLIENT: u8 = 3;
 /// `Span.peer` of spans that name nobody.
 pub const NOBODY: u32 = u32::MAX;
 
@@ -54,7 +60,8 @@ impl Span {
 /// What joining has brought to light.
 #[derive(Clone, Debug)]
 pub enum Joined {
-    /// Time in an operation and none of its children.
+    /// Time in an operation and none of its children. A span that does nothing but call another service,
+    /// and does not say so by its kind, has none: that time is the edge's gap.
     Exclusive {
         /// Whose time.
         operation: OperationIndex,
@@ -84,6 +91,15 @@ pub enum Joined {
     Entry(Box<Span>),
     /// A span of kind internal or unspecified was called within its service.
     Inner(OperationIndex),
+    /// A request of unspecified kind, counted before, has left out what it usually does.
+    Incomplete {
+        /// Entry of the service.
+        operation: OperationIndex,
+        /// Window of its end.
+        window: u64,
+        /// Operation that called it, and the window of the later end.
+        caller: Option<(OperationIndex, u64)>,
+    },
 }
 
 /// A call between services.
@@ -111,10 +127,15 @@ struct Entry {
     window: u64,
     waiting: Vec<u32>,
     remote_ns: u64,
-    nested: Vec<(u64, u64)>,
-    has_remote_child: bool,
+    remote_children: u8,
+    /// Children of the same service: start, end, slot.
+    nested: Vec<(u64, u64, u32)>,
+    /// Those of them that call another service.
+    calls: Vec<(u64, u64)>,
     peer_said: bool,
     exclusive: Option<LogSample>,
+    /// It, or a span below it in its service, left something out.
+    is_incomplete: bool,
 }
 
 /// The table.
@@ -133,6 +154,9 @@ pub struct SpanTable {
     peers: BTreeMap<u64, Vec<u32>>,
     /// One trace in 2^this is kept.
     thinning: u32,
+    habits: Habits,
+    /// Services whose spans say what they are to others.
+    telling: BTreeSet<ServiceIndex>,
 }
 
 /// Key of a span; never 0.
@@ -167,32 +191,45 @@ impl SpanTable {
             return known.at != span.at || known.service != span.service;
         }
         let (parent, window, peer) = (span.parent, span.window, span.peer);
+        if span.kind > 1 {
+            self.telling.insert(span.service);
+        }
         let waiting = std::mem::take(&mut entry.waiting);
         entry.span = Some(span);
         entry.window = entry.window.max(window);
-        for child in waiting {
-            self.join(child, slot, key, out);
+        for child in &waiting {
+            self.join(*child, slot, key, out);
+        }
+        if peer != NOBODY && self.entries[slot as usize].remote_children == 0 {
+            self.peers.entry(window).or_default().push(slot);
+        }
+        let mut above = None;
+        if parent != 0 && parent != key {
+            let place = self.slot(parent, window);
+            let entry = &mut self.entries[place as usize];
+            if entry.span.is_some() {
+                self.join(slot, place, parent, out);
+                above = Some(place);
+            } else {
+                entry.waiting.push(slot);
+                entry.window = entry.window.max(window);
+            }
         }
         if window < self.open_from {
             self.book_exclusive(slot, out);
         } else {
             self.unbooked.entry(window).or_default().push(slot);
         }
-        if peer != NOBODY && !self.entries[slot as usize].has_remote_child {
-            self.peers.entry(window).or_default().push(slot);
+        // What was said of others before may read differently now.
+        for other in waiting.into_iter().chain(above) {
+            self.book_again(other, out);
         }
-        if parent != 0 && parent != key {
-            let above = self.slot(parent, window);
-            let entry = &mut self.entries[above as usize];
-            if entry.span.is_some() {
-                let is_booked = entry.exclusive.is_some();
-                self.join(slot, above, parent, out);
-                if is_booked {
-                    self.book_exclusive(above, out);
-                }
-            } else {
-                entry.waiting.push(slot);
-                entry.window = entry.window.max(window);
+        if let Some(above) = above {
+            self.book_around(above, slot, out);
+            // By this child its parent may have become a call that runs beside others.
+            let grand = self.entries[above as usize].span.as_ref().and_then(|span| self.keys.get(&span.parent)).copied();
+            if let Some(grand) = grand.filter(|_| self.entries[above as usize].remote_children == 1) {
+                self.book_around(grand, above, out);
             }
         }
         if self.keys.len() > SPANS_MAX {
@@ -219,13 +256,15 @@ impl SpanTable {
     }
 
     /// Child and parent have both come. The slot of an evicted child may hold another span by now.
-    fn join(&mut self, child: u32, above: u32, parent: u128, out: &mut Vec<Joined>) {
-        let Some(child) = self.entries[child as usize].span.as_ref().filter(|span| span.parent == parent).cloned() else { return };
+    fn join(&mut self, below: u32, above: u32, parent: u128, out: &mut Vec<Joined>) {
+        let entry = &self.entries[below as usize];
+        let Some(child) = entry.span.as_ref().filter(|span| span.parent == parent).cloned() else { return };
+        let child_calls = entry.remote_children > 0;
         let entry = &mut self.entries[above as usize];
         let Some(caller) = &entry.span else { return };
         let crosses = child.service != caller.service;
         if !crosses && entry.nested.len() < NESTED_MAX {
-            entry.nested.push((child.at.start.0, child.at.end.0));
+            entry.nested.push((child.at.start.0, child.at.end.0, below));
         } else {
             entry.remote_ns = entry.remote_ns.saturating_add(child.duration_ns());
         }
@@ -236,26 +275,140 @@ impl SpanTable {
             let gap = LogSample::of(caller.duration_ns().saturating_sub(child.duration_ns()), GAP_FLOOR_NS);
             let (callee, callee_ns) = (child.operation, child.duration_ns());
             out.push(Joined::Call(CallSeen { caller: caller.operation, callee, window, failed, gap, callee_ns }));
-            entry.has_remote_child = true;
+            entry.remote_children = entry.remote_children.saturating_add(1);
             if std::mem::take(&mut entry.peer_said) {
                 out.push(peer_of(caller, true));
             }
+            self.note_call(above);
+        } else if child_calls && child.kind < CLIENT {
+            note_interval(&mut entry.calls, &child);
         }
         if child.kind < 2 {
             out.push(if crosses { Joined::Entry(Box::new(child)) } else { Joined::Inner(child.operation) });
         }
+        if self.entries[below as usize].is_incomplete {
+            if crosses { self.tell_incomplete(below, out) } else { self.mark_incomplete(above, out) }
+        }
     }
 
-    /// Says how long a span was in none of its children, and takes back what was said before.
+    /// A span has turned out to call another service: its parent wants to know, if it is here.
+    fn note_call(&mut self, slot: u32) {
+        let entry = &self.entries[slot as usize];
+        let Some(span) = entry.span.clone().filter(|span| entry.remote_children == 1 && span.parent != 0 && span.kind < CLIENT) else {
+            return;
+        };
+        let Some(above) = self.keys.get(&span.parent).map(|above| &mut self.entries[*above as usize]) else { return };
+        if above.span.as_ref().is_some_and(|parent| parent.service == span.service) {
+            note_interval(&mut above.calls, &span);
+        }
+    }
+
+    /// Whether a span does nothing but call another service: its time is the edge's gap, not its own.
+    fn is_call(&self, slot: u32) -> bool {
+        let entry = &self.entries[slot as usize];
+        let Some(span) = entry.span.as_ref().filter(|_| entry.remote_children == 1 && entry.nested.is_empty()) else { return false };
+        let parent = self.keys.get(&span.parent).and_then(|above| self.entries[*above as usize].span.as_ref());
+        let is_entry = span.parent == 0 || parent.is_some_and(|parent| parent.service != span.service);
+        span.kind < CLIENT && !is_entry
+    }
+
+    /// Says how long a span was in none of its children, and takes back what was said before. A call
+    /// that runs beside it, as asynchronous frameworks have it, counts as its child.
     fn book_exclusive(&mut self, slot: u32, out: &mut Vec<Joined>) {
-        let entry = &mut self.entries[slot as usize];
+        let is_call = self.is_call(slot);
+        let entry = &self.entries[slot as usize];
         let Some(span) = &entry.span else { return };
-        let busy = union_ns(&mut entry.nested).saturating_add(entry.remote_ns);
-        let sample = LogSample::of(span.duration_ns().saturating_sub(busy), EXCLUSIVE_FLOOR_NS);
+        let mut busy: Vec<(u64, u64)> = entry.nested.iter().map(|(start, end, _)| (*start, *end)).collect();
+        if let Some(above) = self.keys.get(&span.parent).map(|above| &self.entries[*above as usize]) {
+            let own = (span.at.start.0, span.at.end.0);
+            let beside = above.calls.iter().filter(|call| above.span.is_some() && own.0 <= call.0 && call.1 <= own.1 && **call != own);
+            busy.extend(beside);
+        }
+        let busy_ns = union_ns(&mut busy).saturating_add(entry.remote_ns);
+        let own_ns = if is_call { 0 } else { span.duration_ns().saturating_sub(busy_ns) };
+        let sample = LogSample::of(own_ns, EXCLUSIVE_FLOOR_NS);
+        let (operation, window) = (span.operation, span.window);
+        let entry = &mut self.entries[slot as usize];
         let taken_back = entry.exclusive.replace(sample);
         if taken_back != Some(sample) {
-            out.push(Joined::Exclusive { operation: span.operation, window: span.window, taken_back, sample });
+            out.push(Joined::Exclusive { operation, window, taken_back, sample });
         }
+    }
+
+    /// Books a span again if it was booked before.
+    fn book_again(&mut self, slot: u32, out: &mut Vec<Joined>) {
+        if self.entries[slot as usize].exclusive.is_some() {
+            self.book_exclusive(slot, out);
+        }
+    }
+
+    /// A child has come late: books its siblings again beside which it may run.
+    fn book_around(&mut self, above: u32, late: u32, out: &mut Vec<Joined>) {
+        if self.entries[late as usize].remote_children == 0 {
+            return;
+        }
+        let parent = self.entries[above as usize].key;
+        let beside: Vec<u32> = self.entries[above as usize].nested.iter().map(|(.., slot)| *slot).filter(|slot| *slot != late).collect();
+        for slot in beside {
+            if self.entries[slot as usize].span.as_ref().is_some_and(|span| span.parent == parent) {
+                self.book_again(slot, out);
+            }
+        }
+    }
+
+    /// Judges the spans of the window that is being closed by their habits, then learns from them.
+    fn judge(&mut self, (slots, window): (&[u32], u64), out: &mut Vec<Joined>) {
+        let mut deeds = Deeds::default();
+        let mut lacking = Vec::new();
+        for slot in slots {
+            let entry = &self.entries[*slot as usize];
+            // The slot of a span that was dropped may hold one by now that has not heard of its children yet.
+            let is_judged = |span: &&Span| span.kind < 2 && span.window <= window && !self.telling.contains(&span.service);
+            let Some(span) = entry.span.as_ref().filter(is_judged) else { continue };
+            if entry.nested.len() >= NESTED_MAX {
+                continue;
+            }
+            let child = |below: &u32| self.entries[*below as usize].span.as_ref().filter(|child| child.parent == entry.key);
+            let mut children: Vec<OperationIndex> = entry.nested.iter().filter_map(|(.., below)| Some(child(below)?.operation)).collect();
+            children.sort_unstable();
+            children.dedup();
+            if !entry.nested.is_empty() {
+                children.push(ANY);
+            }
+            if self.habits.leaves_out(span.operation, &children) {
+                lacking.push(*slot);
+            }
+            deeds.add(span.operation, children);
+        }
+        self.habits.learn(&deeds);
+        lacking.into_iter().for_each(|slot| self.mark_incomplete(slot, out));
+    }
+
+    /// A span has left something out, and so have those above it in its service, up to the entry.
+    fn mark_incomplete(&mut self, mut slot: u32, out: &mut Vec<Joined>) {
+        loop {
+            let entry = &mut self.entries[slot as usize];
+            let Some(span) = entry.span.as_ref().filter(|span| span.kind < 2) else { return };
+            if std::mem::replace(&mut entry.is_incomplete, true) {
+                return;
+            }
+            let (parent, service) = (span.parent, span.service);
+            match self.keys.get(&parent).copied().filter(|_| parent != 0) {
+                // Whoever called it has not come yet: joining tells.
+                None if parent != 0 => return,
+                Some(above) if self.entries[above as usize].span.is_none() => return,
+                Some(above) if self.entries[above as usize].span.as_ref().is_some_and(|parent| parent.service == service) => slot = above,
+                _ => return self.tell_incomplete(slot, out),
+            }
+        }
+    }
+
+    /// Tells of an entry that is incomplete.
+    fn tell_incomplete(&self, slot: u32, out: &mut Vec<Joined>) {
+        let Some(span) = self.entries[slot as usize].span.as_ref().filter(|span| !span.failed) else { return };
+        let caller = self.keys.get(&span.parent).and_then(|above| self.entries[*above as usize].span.as_ref());
+        let caller = caller.map(|caller| (caller.operation, span.window.max(caller.window)));
+        out.push(Joined::Incomplete { operation: span.operation, window: span.window, caller });
     }
 
     /// The window is being closed: tells exclusive times; and spans that name a peer and have no child
@@ -263,7 +416,9 @@ impl SpanTable {
     pub fn close(&mut self, window: u64, out: &mut Vec<Joined>) {
         self.open_from = window + 1;
         let later = self.unbooked.split_off(&(window + 1));
-        for slot in std::mem::replace(&mut self.unbooked, later).into_values().flatten() {
+        let closing: Vec<u32> = std::mem::replace(&mut self.unbooked, later).into_values().flatten().collect();
+        self.judge((&closing, window), out);
+        for slot in closing {
             if self.entries[slot as usize].exclusive.is_none() {
                 self.book_exclusive(slot, out);
             }
@@ -271,7 +426,7 @@ impl SpanTable {
         let later = self.peers.split_off(&(window + 1));
         for slot in std::mem::replace(&mut self.peers, later).into_values().flatten() {
             let entry = &mut self.entries[slot as usize];
-            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && !entry.has_remote_child && !entry.peer_said) {
+            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && entry.remote_children == 0 && !entry.peer_said) {
                 out.push(peer_of(span, false));
                 entry.peer_said = true;
             }
@@ -325,6 +480,13 @@ impl SpanTable {
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+}
+
+/// Remembers when a child called another service.
+fn note_interval(calls: &mut Vec<(u64, u64)>, span: &Span) {
+    if calls.len() < NESTED_MAX {
+        calls.push((span.at.start.0, span.at.end.0));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who calls whom, learned from spans: joins of parents and children, the call graph, hosts.
 
 pub mod graph;
+mod habits;
 pub mod hosts;
 pub mod join;
 pub mod names;
