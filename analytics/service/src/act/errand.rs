@@ -62,9 +62,12 @@ impl Desk<'_> {
             }
             Claim::New => self.perform(&errand, effector),
         };
-        if let Some(outcome) = outcome {
-            self.report(outcome);
-            locked(&self.past).remember(key);
+        match outcome {
+            Some(outcome) => {
+                self.report(outcome);
+                locked(&self.past).remember(key);
+            }
+            None => locked(&self.past).give_up(&key),
         }
         true
     }
@@ -113,7 +116,7 @@ enum Claim {
     Twin,
 }
 
-/// What the log tells of requests before the start.
+/// What the log tells of requests before the start, and what has become of them since.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
     /// Begun before the start.
@@ -144,6 +147,11 @@ impl Past {
         }
         self.under_way.insert(key.clone());
         Claim::New
+    }
+
+    /// It was not begun after all: asked again, it may be done.
+    fn give_up(&mut self, key: &Key) {
+        self.under_way.remove(key);
     }
 
     fn remember(&mut self, key: Key) {

@@ -68,11 +68,21 @@ impl Effector for Forbidden {
 
 /// Runs requests against a log that takes everything; returns the outcomes logged.
 fn logged<E: Effector>(effectors: Vec<E>, past: Past, requests: Vec<ActionRequest>) -> Vec<Outcome> {
+    logged_after(0, effectors, past, requests)
+}
+
+/// The same against a log that has no room for the first few records.
+fn logged_after<E: Effector>(refused: usize, effectors: Vec<E>, past: Past, requests: Vec<ActionRequest>) -> Vec<Outcome> {
     let (submitter, mut submissions) = Submitter::new(10);
     let (sender, receiver) = mpsc::channel(10);
     let log = std::thread::spawn(move || {
-        let mut outcomes = Vec::new();
+        let (mut outcomes, mut refused) = (Vec::new(), refused);
         while let Some(submission) = submissions.blocking_recv() {
+            if refused > 0 {
+                refused -= 1;
+                submission.done.send(Err("no space left".into())).expect("the errand waits");
+                continue;
+            }
             if let RecordBody::Outcome(outcome) = submission.body {
                 outcomes.push(outcome);
             }
@@ -104,15 +114,27 @@ fn nothing_is_done_twice_over_a_crash() {
     assert_eq!((outcomes[0].action_id.as_str(), outcomes[0].succeeded), ("a2", Some(false)));
 }
 
+/// An effector whose every deed succeeds.
+struct Fine;
+
+impl Effector for Fine {
+    fn perform(&mut self, request: &ActionRequest) -> Outcome {
+        Outcome { action_id: request.action_id.clone(), is_undo: false, succeeded: Some(true), output: "done".into() }
+    }
+}
+
+/// Scenario: the log has no room for the beginning of a request; the request comes once more when it has.
+/// Guarantees: nothing is done without a trace in the log, and the second time it is done.
+#[test]
+fn what_could_not_be_begun_may_be_asked_again() {
+    let exec = request(Operation::Exec { command: Vec::new(), timeout: Duration::ZERO });
+    let outcomes = logged_after(1, vec![Fine], Past::default(), vec![exec.clone(), exec]);
+    assert_eq!(outcomes.iter().map(|outcome| outcome.succeeded).collect::<Vec<_>>(), [None, Some(true)]);
+}
+
 /// Guarantees: the beginning is in the log before anything is done.
 #[test]
 fn the_beginning_is_logged_first() {
-    struct Fine;
-    impl Effector for Fine {
-        fn perform(&mut self, request: &ActionRequest) -> Outcome {
-            Outcome { action_id: request.action_id.clone(), is_undo: false, succeeded: Some(true), output: "done".into() }
-        }
-    }
     let http = Operation::Http {
         url: String::new(),
         method: String::new(),
