@@ -51,13 +51,14 @@ impl Expectation {
         let z: Vec<f64> = d.iter().zip(self.scales).map(|(d, scale)| scaled(*d, scale)).collect();
         let recent_1 = scaled(deviation(kind, now, recent), self.scales[0]);
         let effects = [(short[t], z[1]), (long[t], z[2])].map(|(sums, z)| self.effect(kind, sums, z));
-        let trust = self.trust([if now.present > 0.0 { z[0] } else { 0.0 }, z[1], z[2]]);
+        let is_young = self.is_young(kind, short[t], t);
+        let trust = if is_young { 1.0 } else { self.trust([if now.present > 0.0 { z[0] } else { 0.0 }, z[1], z[2]]) };
         if now.present > 0.0 {
-            let rate = trust / ((t as f64 + 1.0).min(720.0) + 30.0);
+            let rate = if is_young { 0.0 } else { trust / ((t as f64 + 1.0).min(720.0) + 30.0) };
             for (scale, d) in self.scales.iter_mut().zip(d) {
                 *scale += rate * ((d * d).min(9.0 * *scale) - *scale);
             }
-            self.learn(kind, now, trust, t);
+            self.learn(kind, now, (trust, is_young), t);
         }
         if let Some(old) = old.filter(|old| old.present > 0.0) {
             let (weight, mean) = weight_and_mean(kind, old);
@@ -65,6 +66,11 @@ impl Expectation {
             self.recent_centre += weight / self.recent_mass * (mean - self.recent_centre);
         }
         [z[0], z[1], z[2], recent_1, z[3], effects[0], effects[1]]
+    }
+
+    /// A level with a sample in less than every second of the last windows, and not yet worth nine of them.
+    fn is_young(&self, kind: StatKind, short: Sums, t: usize) -> bool {
+        kind == StatKind::Level && self.mass < 9.0 && 2.0 * short.present < (t as f64 + 1.0).min(6.0)
     }
 
     fn trust(&mut self, z: [f64; 3]) -> f64 {
@@ -83,7 +89,7 @@ impl Expectation {
         worst.powi(-2)
     }
 
-    fn learn(&mut self, kind: StatKind, now: Sums, trust: f64, t: usize) {
+    fn learn(&mut self, kind: StatKind, now: Sums, (trust, is_young): (f64, bool), t: usize) {
         let (weight, mean) = weight_and_mean(kind, now);
         let is_first = self.mass == 0.0;
         self.mass = self.mass * (1.0 - trust / 360.0) + weight * trust;
@@ -98,7 +104,7 @@ impl Expectation {
             } else {
                 off * off
             };
-            let limit = if t >= 10 && self.spread > 0.0 { 16.0 * self.spread } else { f64::INFINITY };
+            let limit = if t >= 10 && self.spread > 0.0 && !is_young { 16.0 * self.spread } else { f64::INFINITY };
             self.spread += alpha * (square.min(limit) - self.spread);
         }
         self.centre += alpha * (mean - self.centre);
