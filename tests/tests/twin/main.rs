@@ -67,7 +67,7 @@ fn by_polars(its: Trait, history: &[Stat]) -> DataFrame {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     // Scenario: a series of any kind, quiet, shifted and with gaps (or read once in six windows, as a sender does that
     // flushes every minute), over one to five days.
