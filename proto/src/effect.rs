@@ -20,7 +20,7 @@ pub enum Effect {
     /// A series was seen for the first time.
     SeriesSeen(Arc<Series>),
     /// A window was scored, or (same `at`, only some series) scored again after late rows.
-    Window(Box<ScoredWindow>),
+    Window(Arc<ScoredWindow>),
     /// No window that ends at or before this will change any more.
     Settled(UnixNanos),
     /// New version of an anomaly.

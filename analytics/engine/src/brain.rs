@@ -238,7 +238,7 @@ impl Brain {
         let map = self.mind.correlator.map();
         self.detector.set_bare(map.has_spans() && !map.has_clients());
         for scored in std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty()) {
-            effects.push(Effect::Window(Box::new(scored)));
+            effects.push(Effect::Window(Arc::new(scored)));
         }
         self.tell(findings, at, effects);
         self.tell_of_models(unfit, closed.amended, effects);

@@ -14,6 +14,7 @@ mod options;
 mod parquet;
 mod retain;
 mod seal;
+mod settle;
 mod snapshot;
 mod sql;
 mod store;

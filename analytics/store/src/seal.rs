@@ -8,13 +8,13 @@ use crate::{
     durable,
     error::StoreError,
     log::{LogReader, Segment, lock},
-    parquet::{Derived, FilePlan, FileWriter, FrameRow, Sealer, action_frame, anomaly_frame, hour_name, incident_frame},
+    parquet::{Derived, FilePlan, FileWriter, Sealer, action_frame, anomaly_frame, hour_name, incident_frame},
     store::{SealReport, Store, Tables},
 };
-use geophone_proto::{RecordBody, Seq, Series, SeriesKind, Tenant, UnixNanos};
+use geophone_proto::{RecordBody, Seq, UnixNanos};
 use polars::prelude::DataFrame;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -202,46 +202,6 @@ impl Store {
         Ok(records)
     }
 
-    /// Writes windows that will not change any more.
-    fn seal_windows(&self, report: &mut SealReport) -> Result<(), StoreError> {
-        let (through, rows) = {
-            let tables = lock(&self.tables);
-            let settled = tables.windows.settled();
-            if settled <= tables.catalog.settled_through {
-                return Ok(());
-            }
-            (settled, frame_rows(&tables, settled))
-        };
-        if rows.is_empty() {
-            // Nothing to write; the position moves with the next windows that exist.
-            return Ok(());
-        }
-        let mut hours: BTreeMap<u64, Vec<FrameRow>> = BTreeMap::new();
-        for row in rows {
-            hours.entry(hour_of(row.window.features.at)).or_default().push(row);
-        }
-        let mut written = Written::new(self);
-        for (hour, rows) in &hours {
-            for table in [Derived::Features, Derived::Scores, Derived::Bands] {
-                let frame = table.window_frame(rows, &self.options.features).map_err(|error| StoreError::columns("make columns", error))?;
-                let times = rows.iter().map(|row| row.window.features.at.0);
-                let range = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
-                report.rows += frame.height() as u64;
-                metrics::counter!("geophone_store_sealed_rows_total", "table" => table.as_str()).increment(frame.height() as u64);
-                written.entries.extend(self.write_frame(table, *hour, &frame, range)?);
-            }
-        }
-        report.files += written.entries.len();
-        self.commit_with(
-            written,
-            |catalog| {
-                catalog.settled_through = catalog.settled_through.max(through);
-                Vec::new()
-            },
-            |tables| tables.windows.forget(through),
-        )
-    }
-
     fn write_frame(&self, table: Derived, hour: u64, frame: &DataFrame, range: (u64, u64)) -> Result<Option<FileEntry>, StoreError> {
         let plan = FilePlan { table: table.as_str().to_owned(), hour: hour_name(hour), number: self.next_number() };
         let mut writer = FileWriter::new(&self.dir, plan, self.options.failpoint.clone());
@@ -320,7 +280,7 @@ impl Store {
 
     /// Makes a changed catalog the one that holds, on disk and then in memory. `change` returns the files
     /// that nobody needs any more. The caller holds `sealing`.
-    fn commit_with(
+    pub(crate) fn commit_with(
         &self,
         mut written: Written,
         change: impl FnOnce(&mut Catalog) -> Vec<Arc<FileEntry>>,
@@ -341,15 +301,4 @@ impl Store {
         gone.iter().for_each(|file| file.doom(&self.dir));
         durable::reach(self.options.failpoint.as_ref(), "seal.done").map_err(|source| StoreError::io("finish", &self.dir, source))
     }
-}
-
-/// Rows of windows that end at or before `through`, with the services of their series.
-pub(crate) fn frame_rows(tables: &Tables, through: u64) -> Vec<FrameRow> {
-    let unknown = Arc::new(Series::new(Tenant::default(), "", "", SeriesKind::Value, BTreeMap::new()));
-    let rows = tables.windows.rows(through).into_iter();
-    rows.map(|(window, row)| {
-        let series = tables.versions.series_of(&window.features.keys[row]).unwrap_or(&unknown).clone();
-        FrameRow { window, row, service: series }
-    })
-    .collect()
 }

@@ -145,7 +145,7 @@ impl Store {
         let mut tables = lock(&self.tables);
         match effect {
             Effect::Window(window) => {
-                if !tables.windows.observe(Arc::new((**window).clone())) {
+                if !tables.windows.observe(window.clone()) {
                     metrics::counter!("geophone_store_known_windows_total").increment(1);
                 }
             }

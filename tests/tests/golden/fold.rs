@@ -95,7 +95,7 @@ impl Fold {
         for effect in effects {
             match effect {
                 Effect::SeriesSeen(series) => drop(self.seen.series.insert(series.key, series)),
-                Effect::Window(window) => self.window(*window),
+                Effect::Window(window) => self.window(Arc::unwrap_or_clone(window)),
                 Effect::Incident(incident) => drop(self.incidents.insert((incident.opened_at, incident.id.clone()), *incident)),
                 _ => {}
             }

@@ -8,7 +8,7 @@ use geophone_proto::{
     feature::FeatureFrame,
     incident::{Incident, Severity, Suspect},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) fn incident(id: &str, opened: u64, state: State) -> Incident {
     Incident {
@@ -38,7 +38,7 @@ fn series(service: &str, kind: SeriesKind, caller: Option<&str>) -> Series {
 
 fn window(at: u64, series: &[&Series], actual: f64) -> Effect {
     let n = series.len();
-    Effect::Window(Box::new(ScoredWindow {
+    Effect::Window(Arc::new(ScoredWindow {
         features: FeatureFrame { at: UnixNanos(at), width: 0, keys: series.iter().map(|series| series.key).collect(), x: vec![] },
         window_ns: 10,
         raw: vec![f32::NAN; n],

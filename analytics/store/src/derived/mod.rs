@@ -6,4 +6,4 @@ mod versions;
 mod windows;
 
 pub(crate) use versions::{Kind, Versions, hour_of};
-pub(crate) use windows::Windows;
+pub(crate) use windows::{WindowParts, WindowRow, Windows, newest};

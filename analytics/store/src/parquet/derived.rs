@@ -2,17 +2,9 @@
 //! window), `anomalies`, `incidents`, `actions` (one row a thing, its newest version).
 
 use super::Type;
-use geophone_proto::{
-    Series, UnixNanos,
-    action::Action,
-    anomaly::Anomaly,
-    effect::ScoredWindow,
-    feature::FeatureSchema,
-    incident::Incident,
-    model::{ModelRef, Role},
-};
+use geophone_proto::{UnixNanos, action::Action, anomaly::Anomaly, feature::FeatureSchema, incident::Incident};
 use polars::prelude::{
-    Column, DataFrame, Float32Chunked, Float64Chunked, Int64Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
+    Column, DataFrame, Float64Chunked, Int64Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, StringChunked,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -26,13 +18,6 @@ pub(crate) enum Derived {
     Anomalies,
     Incidents,
     Actions,
-}
-
-/// One series in one window.
-pub(crate) struct FrameRow {
-    pub(crate) window: Arc<ScoredWindow>,
-    pub(crate) row: usize,
-    pub(crate) service: Arc<Series>,
 }
 
 const KEY: &[(&str, Type)] = &[("series", Type::Text), ("service", Type::Text), ("at_ns", Type::Int)];
@@ -144,92 +129,6 @@ impl Derived {
             Self::Actions => fixed(&[ACTIONS]),
         }
     }
-
-    /// Rows of `features`, `scores` or `bands`. A row without a score (its series learns) is none in
-    /// `scores`; one that other models scored unheard is several.
-    pub(crate) fn window_frame(self, rows: &[FrameRow], features: &FeatureSchema) -> PolarsResult<DataFrame> {
-        let said: Vec<Said<'_>> = if self == Self::Scores { rows.iter().flat_map(said).collect() } else { Vec::new() };
-        let scored: Vec<&FrameRow> = if self == Self::Scores { said.iter().map(|said| said.of).collect() } else { rows.iter().collect() };
-        let text = |name: &str, get: &dyn Fn(&FrameRow) -> String| {
-            StringChunked::from_iter_values(name.into(), scored.iter().map(|row| get(row))).into_series().into_column()
-        };
-        let int = |name: &str, get: &dyn Fn(&FrameRow) -> u64| {
-            let values: Vec<i64> = scored.iter().map(|row| signed(get(row))).collect();
-            Int64Chunked::from_vec(name.into(), values).into_series().into_column()
-        };
-        let float = |name: &str, get: &dyn Fn(&ScoredWindow) -> &Vec<f64>| {
-            let values: Vec<f64> = scored.iter().map(|row| at(get(&row.window), row.row).unwrap_or(f64::NAN)).collect();
-            Float64Chunked::from_vec(name.into(), values).into_series().into_column()
-        };
-        let single = |name: &str, get: &dyn Fn(&FrameRow) -> Option<f32>| {
-            let values: Vec<f32> = scored.iter().map(|row| get(row).unwrap_or(f32::NAN)).collect();
-            Float32Chunked::from_vec(name.into(), values).into_series().into_column()
-        };
-        let mut columns = vec![
-            text("series", &|row| row.window.features.keys[row.row].to_string()),
-            text("service", &|row| row.service.service.clone()),
-            int("at_ns", &|row| row.window.features.at.0),
-        ];
-        match self {
-            Self::Features => {
-                for (place, name) in features.names.iter().enumerate() {
-                    let of = |row: &FrameRow| row.window.features.row(row.row).get(place).copied();
-                    columns.push(single(name, &of));
-                }
-            }
-            Self::Scores => columns.extend([
-                singles("raw", said.iter().map(|said| said.raw)),
-                singles("score", said.iter().map(|said| said.score)),
-                texts("model", said.iter().map(|said| &*said.model.name)),
-                texts("version", said.iter().map(|said| &*said.model.version)),
-                texts("role", said.iter().map(|said| said.role.as_str())),
-            ]),
-            Self::Bands | Self::Anomalies | Self::Incidents | Self::Actions => columns.extend([
-                int("window_ns", &|row| row.window.window_ns),
-                float("actual", &|window| &window.actual),
-                float("expected", &|window| &window.expected),
-                float("lower", &|window| &window.lower),
-                float("upper", &|window| &window.upper),
-                single("score", &|row| at(&row.window.score, row.row)),
-                text("maturity", &|row| word(&at(&row.window.maturity, row.row))),
-            ]),
-        }
-        DataFrame::new(scored.len(), columns)
-    }
-}
-
-/// What one model said of one series in one window.
-struct Said<'a> {
-    of: &'a FrameRow,
-    model: &'a ModelRef,
-    role: Role,
-    raw: f32,
-    score: f32,
-}
-
-/// Everything said of a row: first who speaks, if anybody does, then shadows.
-fn said(of: &FrameRow) -> impl Iterator<Item = Said<'_>> {
-    let window = &*of.window;
-    let (model, role) = window.speaker(of.row);
-    let spoken = at(&window.score, of.row).filter(|score| !score.is_nan());
-    let spoken = spoken.map(|score| Said { of, model, role, raw: at(&window.raw, of.row).unwrap_or(f32::NAN), score });
-    let shadows = window.parts.iter().filter(|part| part.role == Role::Shadow).filter_map(move |part| {
-        let place = part.rows.binary_search(&u32::try_from(of.row).ok()?).ok()?;
-        Some(Said { of, model: &part.model, role: part.role, raw: at(&part.raw, place)?, score: at(&part.score, place)? })
-    });
-    spoken.into_iter().chain(shadows)
-}
-
-fn singles(name: &str, values: impl Iterator<Item = f32>) -> Column {
-    Float32Chunked::from_vec(name.into(), values.collect()).into_series().into_column()
-}
-
-fn texts<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Column {
-    StringChunked::from_iter_values(name.into(), values).into_series().into_column()
-}
-
-fn at<T: Copy>(values: &[T], row: usize) -> Option<T> {
-    values.get(row).copied()
 }
 
 fn signed(number: u64) -> i64 {

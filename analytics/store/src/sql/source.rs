@@ -4,10 +4,10 @@
 use super::function::object_of;
 use crate::{
     catalog::{Catalog, FileEntry},
+    derived::WindowParts,
     error::StoreError,
     log::{Cursor, Segment, lock},
-    parquet::{Derived, FrameRow, Part, Telemetry, Type, action_frame, anomaly_frame, incident_frame},
-    seal::frame_rows,
+    parquet::{Derived, Part, Telemetry, Type, action_frame, anomaly_frame, incident_frame},
     store::Store,
 };
 use geophone_proto::{RecordBody, action::Action, anomaly::Anomaly, incident::Incident};
@@ -32,7 +32,7 @@ pub(crate) struct Moment {
     pub(crate) catalog: Arc<Catalog>,
     segments: Vec<Arc<Segment>>,
     end: u64,
-    windows: Vec<FrameRow>,
+    windows: Vec<WindowParts>,
     anomalies: Vec<Arc<Anomaly>>,
     incidents: Vec<Arc<Incident>>,
     actions: Vec<Arc<Action>>,
@@ -58,7 +58,7 @@ impl Moment {
             catalog: state.catalog.clone(),
             segments,
             end,
-            windows: if windows { frame_rows(&state, u64::MAX) } else { Vec::new() },
+            windows: if windows { state.windows.through(u64::MAX) } else { Vec::new() },
             anomalies: if wants(Derived::Anomalies) { state.versions.anomalies() } else { Vec::new() },
             incidents: if wants(Derived::Incidents) { state.versions.incidents() } else { Vec::new() },
             actions: if wants(Derived::Actions) { state.versions.actions() } else { Vec::new() },
@@ -115,7 +115,7 @@ impl Moment {
             Some(Derived::Anomalies) => anomaly_frame(&self.anomalies)?,
             Some(Derived::Incidents) => incident_frame(&self.incidents)?,
             Some(Derived::Actions) => action_frame(&self.actions)?,
-            Some(windows) => windows.window_frame(&self.windows, &store.options.features)?,
+            Some(table) => return store.window_frame(table, &self.windows, &names(wanted)),
             None => DataFrame::empty(),
         };
         frame.select(names(wanted))
