@@ -1,6 +1,6 @@
 //! Names of time series: what is watched, without anybody having declared it.
 
-use crate::{ids::Tenant, time::UnixNanos};
+use crate::{ids::Tenant, labels::Labels, time::UnixNanos};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, fmt};
 use xxhash_rust::xxh3::Xxh3;
@@ -117,7 +117,7 @@ pub struct Series {
     pub kind: SeriesKind,
     /// Whatever else tells it apart (`span_kind`, `caller`, `severity`, attributes); `overflow: true`
     /// marks the one series that takes what exceeds a cap.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
 }
 
 impl Series {
@@ -133,7 +133,7 @@ impl Series {
             part(key);
             part(value);
         });
-        Self { key: SeriesKey(hash.digest128()), tenant, service: service.into(), name: name.into(), kind, labels }
+        Self { key: SeriesKey(hash.digest128()), tenant, service: service.into(), name: name.into(), kind, labels: labels.into() }
     }
 }
 

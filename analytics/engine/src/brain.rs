@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::{io, sync::Arc};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 6;
+const LAYOUT: u32 = 7;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 
@@ -150,6 +150,7 @@ impl Brain {
     /// Takes the next record of the log. A batch must come with `decoded` set.
     pub fn step(&mut self, seq: Seq, record: &Record) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.settle();
         self.close_seats(&mut effects);
         match &record.body {
             RecordBody::Batch(export) => match &export.decoded {
@@ -183,6 +184,12 @@ impl Brain {
             },
         }
         effects
+    }
+
+    /// Does what the last step left: nobody waits for it, so whoever steps hands on the effects first. The next step
+    /// does it where nobody has.
+    pub fn settle(&mut self) {
+        self.detector.settle();
     }
 
     /// No more records will come (end of a replay): closes what the data have completed.

@@ -373,11 +373,14 @@ fn many_series_are_sealed_in_row_groups() {
     let many: Vec<Series> = (0..20_000).map(|number| series(&format!("service-{number}"))).collect();
     let all: Vec<&Series> = many.iter().collect();
     let (first, second) = (NOON, NOON + 10 * SECOND);
-    for effect in [window(first, &all, 0.25), window(second, &all, 0.5), window(first, &all[..7_000], 0.75), Effect::Settled(UnixNanos(second))] {
+    for effect in
+        [window(first, &all, 0.25), window(second, &all, 0.5), window(first, &all[..7_000], 0.75), Effect::Settled(UnixNanos(second))]
+    {
         store.observe(&effect);
     }
     let asked = "SELECT at_ns, score, count(*) AS n FROM scores GROUP BY at_ns, score ORDER BY at_ns, score";
-    let wanted = [(first, 0.25, 13_000), (first, 0.75, 7_000), (second, 0.5, 20_000)].map(|(at, score, n)| vec![json!(at), json!(score), json!(n)]);
+    let wanted =
+        [(first, 0.25, 13_000), (first, 0.75, 7_000), (second, 0.5, 20_000)].map(|(at, score, n)| vec![json!(at), json!(score), json!(n)]);
     assert_eq!(rows(&store, asked).rows, wanted);
     store.seal().expect("there is room");
     assert_eq!(rows(&store, asked).rows, wanted);

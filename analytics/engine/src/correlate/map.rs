@@ -92,7 +92,7 @@ impl ServiceMap {
         let service = self.service_id(&series.tenant, &series.service);
         let aspect = aspect(series);
         let is_edge = matches!(aspect, Aspect::EdgeRate | Aspect::EdgeErrors | Aspect::EdgeGap);
-        let caller = series.labels.get("caller").filter(|caller| is_edge && !caller.is_empty() && **caller != series.service);
+        let caller = series.labels.get("caller").filter(|caller| is_edge && !caller.is_empty() && *caller != series.service);
         let caller = caller.map(|name| self.service_id(&series.tenant, name));
         let is_of =
             |kinds: [&str; 2]| series.labels.get("span_kind").is_some_and(|kind| kinds.iter().any(|of| kind.eq_ignore_ascii_case(of)));
@@ -117,7 +117,7 @@ impl ServiceMap {
         self.has_clients |= outgoing;
         owner.has_kinds |= outgoing || serves;
         if let Some(host) = series.labels.get("host.name").or_else(|| series.labels.get("k8s.node.name")) {
-            owner.hosts.insert(host.clone());
+            owner.hosts.insert(host.to_owned());
         }
     }
 

@@ -55,7 +55,7 @@ pub fn value(kind: SeriesKind, value: f64) -> String {
 
 /// What a series measures, in a few words: `` `POST /pay` p95 ``.
 pub fn what(series: &Series) -> String {
-    let caller = series.labels.get("caller").map_or("its callers", String::as_str);
+    let caller = series.labels.get("caller").unwrap_or("its callers");
     match series.kind {
         SeriesKind::RequestRate => format!("`{}` request rate", series.name),
         SeriesKind::ErrorRatio => format!("`{}` error ratio", series.name),
@@ -70,7 +70,7 @@ pub fn what(series: &Series) -> String {
         SeriesKind::MetricRate => format!("rate of `{}`", series.name),
         SeriesKind::MetricP95 => format!("`{}` p95", series.name),
         SeriesKind::LogRate => {
-            format!("{} log `{}`", series.labels.get("severity").map_or("", String::as_str), short(&series.name, 60)).trim_start().into()
+            format!("{} log `{}`", series.labels.get("severity").unwrap_or(""), short(&series.name, 60)).trim_start().into()
         }
         SeriesKind::Value => series.name.clone(),
     }

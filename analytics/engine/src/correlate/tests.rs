@@ -408,7 +408,7 @@ fn a_fault_that_begins_in_an_old_incident_is_its_own_where_kinds_are_unset() {
 fn what_all_calls_of_a_caller_have_gained_is_the_callers_where_kinds_are_unset() {
     let mut stage = Stage::with_kinds(false);
     stage.play(30, |_, _| 1.0);
-    stage.play(8, |series, _| match (series.labels.get("caller").map(String::as_str), series.kind) {
+    stage.play(8, |series, _| match (series.labels.get("caller"), series.kind) {
         (Some("frontend"), SeriesKind::EdgeGap) => 40.0,
         (_, kind) if series.service == "frontend" && is_duration(kind) => 3.0,
         _ => 1.0,

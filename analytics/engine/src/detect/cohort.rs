@@ -8,10 +8,7 @@
 
 use super::calibrate::Lent;
 use crate::{
-    features::{
-        columns::Columns,
-        kernel::{Prior, Trait},
-    },
+    features::{columns::Columns, kernel::Prior},
     window::StatKind,
 };
 use geophone_proto::series::Series;
@@ -44,6 +41,7 @@ pub(super) struct Loan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lender {
     pub(super) kin: Kin,
+    pub(super) kind: StatKind,
     pub(super) row: usize,
     pub(super) lent: Lent,
 }
@@ -80,17 +78,17 @@ impl Cohorts {
     }
 
     /// Makes the table as of the settled window that starts at `start_ns`.
-    pub(super) fn learn(&mut self, start_ns: u64, lenders: &[Lender], (columns, traits): (&Columns, &[Trait])) {
+    pub(super) fn learn(&mut self, start_ns: u64, lenders: &[Lender], columns: &Columns) {
         let mut groups: BTreeMap<u64, Vec<&Lender>> = BTreeMap::new();
         for lender in lenders.iter().filter(|lender| columns.age[lender.row] >= GROWN) {
             lender.kin.0.iter().for_each(|group| groups.entry(*group).or_default().push(lender));
         }
         let loan = |members: &[&Lender]| {
             let middle = |of: &dyn Fn(&Lender) -> f64| median(members.iter().map(|lender| of(lender)).collect());
-            let prior = |of: fn(&Prior) -> f64| middle(&|lender| of(&Prior::of(columns, lender.row, traits[lender.row].kind)));
+            let prior = |of: fn(&Prior) -> f64| middle(&|lender| of(&Prior::of(columns, lender.row, lender.kind)));
             Loan {
                 prior: Prior {
-                    scales: std::array::from_fn(|at| middle(&|lender| Prior::of(columns, lender.row, traits[lender.row].kind).scales[at])),
+                    scales: std::array::from_fn(|at| middle(&|lender| Prior::of(columns, lender.row, lender.kind).scales[at])),
                     spread: prior(|prior| prior.spread),
                 },
                 lent: std::array::from_fn(|voice| (middle(&|lender| lender.lent[voice].0), middle(&|lender| lender.lent[voice].1))),
@@ -132,15 +130,14 @@ mod tests {
         columns.resize(3);
         columns.age = vec![500.0, 500.0, 5.0];
         columns.scale_1 = vec![2.0, 7.0, 50.0];
-        let its = Trait { kind: StatKind::Level, born_ns: 0, up: 1.0, down: 1.0, prior: Prior::NONE };
         let lent = [(1.0, 1.0); 3];
         let lenders: Vec<Lender> = [kin("cart", "queue", "a"), kin("pay", "queue", "b"), kin("cart", "queue", "c")]
             .into_iter()
             .enumerate()
-            .map(|(row, kin)| Lender { kin, row, lent })
+            .map(|(row, kin)| Lender { kin, kind: StatKind::Level, row, lent })
             .collect();
         let mut cohorts = Cohorts::default();
-        cohorts.learn(1_000, &lenders, (&columns, &[its; 3]));
+        cohorts.learn(1_000, &lenders, &columns);
         let scale = |kin: Kin, born_ns: u64| cohorts.lend(kin, born_ns, 100).map(|loan| loan.prior.scales[0]);
         assert_eq!(scale(kin("cart", "queue", "new"), 2_000), Some(2.0));
         assert_eq!(scale(kin("cart", "queue", "new"), 1_050), None);

@@ -44,6 +44,8 @@ pub(crate) struct CompanionState {
 pub(crate) struct Companion {
     pub(crate) state: CompanionState,
     pub(crate) model: Option<Box<dyn Model>>,
+    /// Rows of the present window that it was asked about, and for which it gave no score.
+    pub(crate) asked: (usize, usize),
 }
 
 /// How the detector stands.
@@ -77,7 +79,7 @@ impl Companion {
             look: Look::default(),
         };
         state.fill(standing.windows, standing.rows);
-        Self { state, model: Some(model) }
+        Self { state, model: Some(model), asked: (0, 0) }
     }
 
     /// The model's scores of these rows, `ABSENT` where it gives none.
@@ -86,11 +88,16 @@ impl Companion {
             return None;
         }
         let (raw, failed) = scores_of(self.model.as_deref_mut()?, features);
-        let is_on_trial = self.state.trial.stage != Stage::Probation;
-        if failed > 0 && is_on_trial {
-            self.state.note_failure(failed * 2 > features.len());
-        }
+        self.asked = (self.asked.0 + features.len(), self.asked.1 + failed);
         Some(raw)
+    }
+
+    /// A window has been scored: what of it the model failed on counts once.
+    pub(crate) fn note_failures(&mut self) {
+        let (asked, failed) = std::mem::take(&mut self.asked);
+        if failed > 0 && self.state.trial.stage != Stage::Probation {
+            self.state.note_failure(failed * 2 > asked);
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct ScoredRow {
 
 impl Company {
     pub(crate) fn restore(states: Vec<CompanionState>) -> Self {
-        Self { members: states.into_iter().map(|state| Companion { state, model: None }).collect() }
+        Self { members: states.into_iter().map(|state| Companion { state, model: None, asked: (0, 0) }).collect() }
     }
 
     pub(crate) fn snapshot(&self) -> Vec<CompanionState> {
@@ -140,6 +140,11 @@ impl Company {
 
     pub(crate) fn learn(&mut self, at: (usize, usize), kind: StatKind, voices: [f64; 3]) {
         self.members.iter_mut().for_each(|member| member.state.learn(at, kind, voices));
+    }
+
+    /// A window has been scored.
+    pub(crate) fn note_failures(&mut self) {
+        self.members.iter_mut().for_each(Companion::note_failures);
     }
 
     /// The active model failed on rows of this window.

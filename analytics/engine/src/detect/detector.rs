@@ -9,8 +9,9 @@
 use super::{
     band,
     baseline::{self, LargestDeviation},
+    block::{Around, BLOCK, append, empty},
     calibrate::{self, Calibration, Reading},
-    cohort::{Cohorts, Kin, Lender, Loan},
+    cohort::{Cohorts, Kin, Lender},
     companion::{ABSENT, CompanionState, scores_of},
     company::{Company, ScoredRow},
     comparison::TrialBounds,
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     Settings,
     features::{
-        columns::Columns,
+        columns::{Columns, Fresh},
         define::*,
         kernel::{self, Prior, Trait},
         ring::{Ring, Slot},
@@ -42,7 +43,7 @@ use geophone_proto::{
     series::Series,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 /// Windows without score at a series' start: the third ends half a minute after its first row.
 const LEARNING: f64 = 3.0;
@@ -115,7 +116,7 @@ pub(super) struct Entry {
     pub(super) harms: [bool; 2],
     /// Whom it is like, and what it has borrowed from them.
     kin: Kin,
-    loan: Option<Loan>,
+    prior: Prior,
     /// Start of its first window; the end of time until then.
     born_ns: u64,
 }
@@ -126,8 +127,7 @@ pub(super) const NOBODY: Trait = Trait { kind: StatKind::Level, born_ns: u64::MA
 impl Entry {
     /// As the fold wants it.
     pub(super) fn traits(&self) -> Trait {
-        let prior = self.loan.map_or(Prior::NONE, |loan| loan.prior);
-        Trait { kind: self.kind, born_ns: self.born_ns, up: self.up, down: self.down, prior }
+        Trait { kind: self.kind, born_ns: self.born_ns, up: self.up, down: self.down, prior: self.prior }
     }
 }
 
@@ -138,6 +138,10 @@ pub struct Detector {
     pub(super) company: Company,
     bounds: TrialBounds,
     fallback: LargestDeviation,
+    /// Rows by the keys of their series; empty while it must be made anew.
+    by_key: Vec<u32>,
+    /// Rows of the present window that the active model was asked about, and for which it gave no score.
+    asked: (usize, usize),
 }
 
 impl Detector {
@@ -154,17 +158,22 @@ impl Detector {
             bar: f64::INFINITY,
             ..DetectorSnapshot::default()
         };
-        Self { state, model, company: Company::default(), bounds: settings.trial, fallback: LargestDeviation::default() }
+        Self::of(state, model, Company::default(), settings.trial)
+    }
+
+    fn of(state: DetectorSnapshot, model: Box<dyn Model>, company: Company, bounds: TrialBounds) -> Self {
+        Self { state, model, company, bounds, fallback: LargestDeviation::default(), by_key: Vec::new(), asked: (0, 0) }
     }
 
     /// Goes on from a snapshot, with this model.
     pub fn restore(settings: &Settings, mut snapshot: DetectorSnapshot, model: Box<dyn Model>) -> Self {
         let company = Company::restore(std::mem::take(&mut snapshot.companions));
-        Self { state: snapshot, model, company, bounds: settings.trial, fallback: LargestDeviation::default() }
+        Self::of(snapshot, model, company, settings.trial)
     }
 
     /// All state but the models.
     pub fn snapshot(&mut self) -> &DetectorSnapshot {
+        self.settle();
         self.state.companions = self.company.snapshot();
         &self.state
     }
@@ -182,9 +191,10 @@ impl Detector {
             self.state.resize(row + 1);
             self.company.resize(row + 1);
         }
-        let (born_ns, loan) = self.state.traits[row].map_or((u64::MAX, None), |entry| (entry.born_ns, entry.loan));
+        let (born_ns, prior) = self.state.traits[row].map_or((u64::MAX, Prior::NONE), |entry| (entry.born_ns, entry.prior));
         let (harms, kin) = (heat::harms(series), Kin::of(series, kind));
-        self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, harms, kin, loan, born_ns });
+        self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, harms, kin, prior, born_ns });
+        self.by_key.clear();
     }
 
     /// From now on a series of this heat opens by itself.
@@ -203,8 +213,10 @@ impl Detector {
         self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= newest).count()
     }
 
-    /// Takes a closed window: a new one, later than all before, or an amended one.
+    /// Takes a closed window: a new one, later than all before, or an amended one. What it leaves for `settle` is done
+    /// then, or when the next one comes.
     pub fn window(&mut self, closed: &ClosedWindow) -> Scored {
+        self.settle();
         let mut scored = Scored::default();
         let rows: Vec<usize> = closed
             .rows
@@ -225,79 +237,108 @@ impl Detector {
         scored
     }
 
+    /// Learns from windows that can no longer change, and forgets what no fold looks back on. Changes nothing that
+    /// `window` would give, so it can wait until what the newest window gave has been handed on.
+    pub fn settle(&mut self) {
+        if self.state.settled_len < self.state.settling() {
+            if self.by_key.is_empty() {
+                // By key, so that the order in which series were first seen leaves no trace in the cohorts.
+                self.by_key = (0..).take(self.state.traits.len()).collect();
+                self.by_key.sort_by_key(|row| self.state.traits[*row as usize].map(|entry| entry.key));
+            }
+            self.state.settle(&mut self.company, &self.by_key);
+        }
+    }
+
     fn advance(&mut self, closed: &ClosedWindow, rows: &[usize], scored: &mut Scored) {
         let state = &mut self.state;
-        state.ring.slots.push_back(Slot::empty(closed.start_ns, state.traits.len()));
+        let count = state.traits.len();
+        state.ring.slots.push_back(Slot::empty(closed.start_ns, count));
         state.readings.push_back(state.calibration.reading());
-        self.company.open_window(state.traits.len());
-        state.write(closed, state.ring.slots.len() - 1);
+        self.company.open_window(count);
         let position = state.ring.slots.len() - 1;
-        let before = state.head.clone();
-        let traits = state.traits();
-        kernel::fold(&mut state.head, &state.ring, position, &traits);
-        let head = std::mem::take(&mut state.head);
-        scored.window = self.score(position, (rows, rows), (&before, &head), scored);
-        let known: Vec<(usize, usize)> = rows.iter().map(|&row| (row, row)).collect();
-        self.flags(closed, (position, &known), (&before, &head), scored);
-        self.state.head = head;
-        self.state.settle(&mut self.company);
+        state.write(closed, position);
+        let limit = self.limit(closed.start_ns);
+        scored.window = self.empty(position, rows.len());
+        let mut rows = rows;
+        for first in (0..count).step_by(BLOCK) {
+            let block = first..(first + BLOCK).min(count);
+            let (of_block, others) = rows.split_at(rows.partition_point(|row| *row < block.end));
+            rows = others;
+            let known: Vec<(usize, usize)> = of_block.iter().map(|&row| (row, row - first)).collect();
+            let traits = self.state.traits(block.clone());
+            let before = self.state.head.part(block.clone());
+            let (mut after, mut fresh) = (before.clone(), Fresh::new(block.len()));
+            kernel::fold((&mut after, &mut fresh), (&self.state.ring, first), position, &traits);
+            let around = Around { before: &before, after: &after, fresh: &fresh, traits: &traits };
+            let window = self.score(position, &known, around, true);
+            self.flags(closed, (position, limit), (&known, around, &window), scored);
+            append(&mut scored.window, window);
+            self.state.head.write_back(first, &after);
+        }
+        heat::keep_hottest(&mut scored.candidates, |candidate| (candidate.heat, candidate.flag.series as usize));
+        self.note_failures(scored);
         scored.unfit = self.unfit(scored.window.features.at);
     }
 
     fn amend(&mut self, closed: &ClosedWindow, rows: &[usize], position: usize, scored: &mut Scored) {
-        let was_told = self.state.ring.slots[position].told.clone();
+        let was_told: Vec<bool> = rows.iter().map(|&row| self.state.ring.slots[position].told[row]).collect();
         self.state.write(closed, position);
-        let all = self.state.traits();
-        let traits: Vec<Trait> = rows.iter().map(|&row| all[row]).collect();
-        let ring = self.state.ring.gather(rows);
-        let mut columns = self.state.settled.gather(rows);
-        let local: Vec<usize> = (0..rows.len()).collect();
-        for at in self.state.settled_len..ring.slots.len() {
-            let before = columns.clone();
-            kernel::fold(&mut columns, &ring, at, &traits);
-            if at >= position {
-                let window = self.score(at, (rows, &local), (&before, &columns), scored);
+        let limit = self.limit(closed.start_ns);
+        let mut windows: Vec<ScoredWindow> = (position..self.state.ring.slots.len()).map(|at| self.empty(at, 0)).collect();
+        for (rows, was_told) in rows.chunks(BLOCK).zip(was_told.chunks(BLOCK)) {
+            let traits: Vec<Trait> = rows.iter().map(|&row| self.state.trait_of(row)).collect();
+            let ring = self.state.ring.gather(rows);
+            let mut after = self.state.settled.gather(rows);
+            for at in self.state.settled_len..ring.slots.len() {
+                let (before, mut fresh) = (after.clone(), Fresh::new(rows.len()));
+                kernel::fold((&mut after, &mut fresh), (&ring, 0), at, &traits);
+                let Some(place) = at.checked_sub(position) else { continue };
+                let around = Around { before: &before, after: &after, fresh: &fresh, traits: &traits };
+                let told = rows.iter().copied().zip(0..).filter(|&(row, _)| self.state.ring.slots[at].told[row]);
+                let known: Vec<(usize, usize)> = told.collect();
+                let window = self.score(at, &known, around, at + 1 == ring.slots.len());
                 if at == position {
-                    scored.window = window;
-                    let first: Vec<(usize, usize)> =
-                        rows.iter().copied().zip(local.iter().copied()).filter(|&(row, _)| !was_told[row]).collect();
-                    self.flags(closed, (at, &first), (&before, &columns), scored);
-                } else if !window.features.is_empty() {
-                    scored.later.push(window);
+                    let first: Vec<(usize, usize)> = known.into_iter().filter(|&(_, local)| !was_told[local]).collect();
+                    self.flags(closed, (at, limit), (&first, around, &window), scored);
                 }
+                append(&mut windows[place], window);
+                self.note_failures(scored);
             }
+            self.state.head.scatter(rows, &after);
         }
-        self.state.head.scatter(rows, &columns);
+        let mut windows = windows.into_iter();
+        scored.window = windows.next().unwrap_or_default();
+        scored.later.extend(windows.filter(|window| !window.features.is_empty()));
     }
 
-    /// Scores some series in the window at `position`. `rows` = their places in the brain and in the
-    /// given columns; `before` and `after` = the columns around that window.
-    fn score(
-        &mut self,
-        position: usize,
-        (rows, local): (&[usize], &[usize]),
-        (before, after): (&Columns, &Columns),
-        scored: &mut Scored,
-    ) -> ScoredWindow {
+    /// The window at a position of the ring, without rows.
+    fn empty(&self, position: usize, rows: usize) -> ScoredWindow {
+        let at = UnixNanos(self.state.ring.slots[position].start_ns).plus(self.state.window_ns);
+        empty(at, self.state.window_ns, self.model_ref(), (WIDTH, rows))
+    }
+
+    /// The level that opens, by the budget and the number of series.
+    fn limit(&self, start_ns: u64) -> f64 {
+        let series = self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= start_ns).count();
+        calibrate::level_of_budget(self.state.alerts_per_week, series, self.state.window_ns)
+    }
+
+    /// Scores some series in the window at `position`. `known` = their places in the brain and in the block.
+    fn score(&mut self, position: usize, known: &[(usize, usize)], around: Around<'_>, is_new: bool) -> ScoredWindow {
+        let Around { before, after, fresh, traits } = around;
+        let mut window = self.empty(position, known.len());
         let start_ns = self.state.ring.slots[position].start_ns;
-        let traits = self.state.traits();
-        let known: Vec<(usize, usize)> =
-            rows.iter().copied().zip(local.iter().copied()).filter(|&(row, _)| self.state.ring.slots[position].told[row]).collect();
-        let mut features = FeatureFrame {
-            at: UnixNanos(start_ns).plus(self.state.window_ns),
-            width: WIDTH,
-            keys: known.iter().map(|&(row, _)| self.state.key(row)).collect(),
-            x: vec![0.0; known.len() * WIDTH],
-        };
-        for (&(row, at), x) in known.iter().zip(features.x.chunks_mut(WIDTH)) {
-            kernel::write_row(after, at, traits[row], self.state.season.usual(row, start_ns), x);
+        window.features.keys.extend(known.iter().map(|&(row, _)| self.state.key(row)));
+        window.features.x.resize(known.len() * WIDTH, 0.0);
+        for (&(row, at), x) in known.iter().zip(window.features.x.chunks_mut(WIDTH)) {
+            kernel::write_row((after, fresh), at, traits[at], self.state.season.usual(row, start_ns), x);
         }
-        let is_new = position + 1 == self.state.ring.slots.len();
-        let mut window = ScoredWindow { window_ns: self.state.window_ns, model: self.model_ref(), ..ScoredWindow::default() };
-        let mut raw = self.raw(&features, &mut window.parts, scored);
+        let features = std::mem::take(&mut window.features);
+        let mut raw = self.raw(&features, &mut window.parts);
         let mut scored_rows = Vec::with_capacity(known.len());
         for (place, &(row, at)) in known.iter().enumerate() {
-            let its = traits[row];
+            let its = traits[at];
             let is_learning = after.age[at] < LEARNING;
             if is_learning {
                 raw[place] = f32::NAN;
@@ -326,21 +367,30 @@ impl Detector {
     }
 
     /// The active model's scores; `ABSENT`, and the baseline named for it, where it gives none.
-    fn raw(&mut self, features: &FeatureFrame, parts: &mut Vec<Part>, scored: &mut Scored) -> Vec<f32> {
+    fn raw(&mut self, features: &FeatureFrame, parts: &mut Vec<Part>) -> Vec<f32> {
         if features.is_empty() {
             return Vec::new();
         }
         let (raw, absent) = scores_of(self.model.as_mut(), features);
+        self.asked = (self.asked.0 + features.len(), self.asked.1 + absent);
         if absent > 0 {
-            let reason = if absent == features.len() { "model_failed" } else { "not_finite" };
-            scored.counts.push(("geophone_engine_model_fallbacks_total", reason, absent as u64));
-            let mostly = absent * 2 > features.len();
-            self.state.failing = self.state.failing.saturating_add(if mostly { FAILING_MAX } else { 1 });
-            self.company.note_active_failure(mostly);
             let rows = raw.iter().zip(0u32..).filter(|(raw, _)| **raw == ABSENT).map(|(_, place)| place).collect();
             parts.push(Part { model: self.fallback.card().model_ref(), role: Role::Active, rows, ..Part::default() });
         }
         raw
+    }
+
+    /// A window has been scored: what of it models failed on counts once.
+    fn note_failures(&mut self, scored: &mut Scored) {
+        self.company.note_failures();
+        let (asked, absent) = std::mem::take(&mut self.asked);
+        if absent > 0 {
+            let reason = if absent == asked { "model_failed" } else { "not_finite" };
+            scored.counts.push(("geophone_engine_model_fallbacks_total", reason, absent as u64));
+            let mostly = absent * 2 > asked;
+            self.state.failing = self.state.failing.saturating_add(if mostly { FAILING_MAX } else { 1 });
+            self.company.note_active_failure(mostly);
+        }
     }
 
     /// Models that should go, seen at the end of a window.
@@ -352,34 +402,30 @@ impl Detector {
         unfit
     }
 
-    /// Opens and closes the `known` series (places in the brain and in the columns) in a scored window.
+    /// Opens and closes the `known` series (places in the brain and in the block) in a scored window of that block.
     fn flags(
         &mut self,
         closed: &ClosedWindow,
-        (position, known): (usize, &[(usize, usize)]),
-        (before, after): (&Columns, &Columns),
+        (position, limit): (usize, f64),
+        (known, around, window): (&[(usize, usize)], Around<'_>, &ScoredWindow),
         scored: &mut Scored,
     ) {
-        let series = self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= closed.start_ns).count();
-        let limit = calibrate::level_of_budget(self.state.alerts_per_week, series, self.state.window_ns);
-        let traits = self.state.traits();
         // Feature rows stand in the same order, some of them not asked about.
-        let keys = scored.window.features.keys.clone();
-        let mut places = keys.iter().enumerate();
+        let mut places = window.features.keys.iter().enumerate();
         let mut hot: Vec<(f64, Told)> = Vec::new();
         for &(row, local) in known {
-            let key = self.state.key(row);
+            let (key, its) = (self.state.key(row), around.traits[local]);
             let Some((place, _)) = places.find(|(_, other)| **other == key) else { break };
-            let raw = scored.window.raw[place];
-            if raw.is_nan() || after.age[local] < UNTOLD {
+            let raw = window.raw[place];
+            if raw.is_nan() || around.after.age[local] < UNTOLD {
                 continue;
             }
-            let x = scored.window.features.row(place);
-            let law = self.state.law_level(position, row, traits[row].kind, x);
-            let active = self.state.level(position, row, traits[row].kind).max(law);
-            let of = ScoredRow { row, kind: traits[row].kind, voices: self.state.ring.slots[position].voices(row) };
+            let x = window.features.row(place);
+            let law = self.state.law_level(position, row, its.kind, x);
+            let active = self.state.level(position, row, its.kind).max(law);
+            let of = ScoredRow { row, kind: its.kind, voices: self.state.ring.slots[position].voices(row) };
             let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active).max(law);
-            let judged = self.state.judge(x, Place { position, row, local }, (before, after), traits[row]);
+            let judged = self.state.judge(x, Place { position, row, local }, around);
             let evidence = Evidence { level, limit, bar: self.state.bar, ..judged.evidence };
             let change = self.state.gates[row].step(evidence, self.state.window_ns);
             let heard = (evidence, self.state.gates[row].is_open, change == Some(Change::Opened));
@@ -390,9 +436,9 @@ impl Detector {
                 hot.push((heat, told));
             }
             let Some(change) = change else { continue };
-            let explained = self.explain(scored.window.speaker(place), x, raw);
-            let exemplars = closed.rows.iter().find(|of| of.series as usize == row).map(|of| of.exemplars.clone());
-            let flag = self.state.flag(told, (before, after), &scored.window);
+            let explained = self.explain(window.speaker(place), x, raw);
+            let of = closed.rows.binary_search_by_key(&row, |of| of.series as usize);
+            let flag = self.state.flag(told, around, window);
             scored.flags.push(Flag {
                 phase: match change {
                     Change::Opened => Phase::Opened,
@@ -402,14 +448,13 @@ impl Detector {
                 raw: explained.raw,
                 raw_baseline: explained.baseline,
                 contributions: explained.parts,
-                exemplars: exemplars.unwrap_or_default(),
+                exemplars: of.map_or_else(|_| Vec::new(), |at| closed.rows[at].exemplars.clone()),
                 ..flag
             });
         }
-        heat::keep_hottest(&mut hot, |told| told.row);
-        let candidate = |&(heat, told): &(f64, Told)| Candidate { flag: self.state.flag(told, (before, after), &scored.window), heat };
-        let candidates = hot.iter().map(candidate).collect();
-        scored.candidates = candidates;
+        heat::keep_hottest(&mut hot, |(heat, told)| (*heat, told.row));
+        let candidates = hot.into_iter().map(|(heat, told)| Candidate { flag: self.state.flag(told, around, window), heat });
+        scored.candidates.extend(candidates);
     }
 }
 
@@ -439,8 +484,14 @@ impl DetectorSnapshot {
         self.gates.resize(rows, Gate::default());
     }
 
-    pub(super) fn traits(&self) -> Vec<Trait> {
-        self.traits.iter().map(|entry| entry.as_ref().map_or(NOBODY, Entry::traits)).collect()
+    /// What is fixed of a run of neighbours.
+    fn traits(&self, rows: Range<usize>) -> Vec<Trait> {
+        self.traits[rows].iter().map(|entry| entry.as_ref().map_or(NOBODY, Entry::traits)).collect()
+    }
+
+    /// What is fixed of one series.
+    pub(super) fn trait_of(&self, row: usize) -> Trait {
+        self.traits.get(row).and_then(Option::as_ref).map_or(NOBODY, Entry::traits)
     }
 
     fn key(&self, row: usize) -> SeriesKey {
@@ -462,8 +513,9 @@ impl DetectorSnapshot {
             let Some(Some(entry)) = self.traits.get_mut(at) else { continue };
             if closed.start_ns < entry.born_ns {
                 entry.born_ns = closed.start_ns;
-                entry.loan = self.cohorts.lend(entry.kin, closed.start_ns, self.tail as u64 * self.window_ns);
-                if let Some(loan) = entry.loan {
+                let loan = self.cohorts.lend(entry.kin, closed.start_ns, self.tail as u64 * self.window_ns);
+                entry.prior = loan.map_or(Prior::NONE, |loan| loan.prior);
+                if let Some(loan) = loan {
                     self.calibration.borrow(at, loan.lent);
                 }
             }
@@ -471,33 +523,46 @@ impl DetectorSnapshot {
         }
     }
 
+    /// Windows of the ring that can no longer change, settled or not.
+    pub(super) fn settling(&self) -> usize {
+        self.ring.slots.len().saturating_sub(self.tail)
+    }
+
+    /// Folds one window for good.
+    fn fold_settled(&mut self, position: usize) {
+        for first in (0..self.traits.len()).step_by(BLOCK) {
+            let block = first..(first + BLOCK).min(self.traits.len());
+            let (mut columns, mut fresh) = (self.settled.part(block.clone()), Fresh::new(block.len()));
+            kernel::fold((&mut columns, &mut fresh), (&self.ring, first), position, &self.traits(block));
+            self.settled.write_back(first, &columns);
+            self.season.learn(self.ring.slots[position].start_ns, first, (&fresh.z_6, &fresh.present));
+        }
+    }
+
     /// Folds for good what can no longer change, and forgets what no fold looks back on.
-    fn settle(&mut self, company: &mut Company) {
-        let traits = self.traits();
-        while self.ring.slots.len() - self.settled_len > self.tail {
+    fn settle(&mut self, company: &mut Company, by_key: &[u32]) {
+        while self.settled_len < self.settling() {
             let position = self.settled_len;
-            kernel::fold(&mut self.settled, &self.ring, position, &traits);
+            self.fold_settled(position);
             let slot = &self.ring.slots[position];
-            self.season.learn(slot.start_ns, &self.settled.z_6, &self.settled.present);
-            // By key, so that the order in which series were first seen leaves no trace in the cohorts.
-            let mut order: Vec<usize> = (0..traits.len()).collect();
-            order.sort_unstable_by_key(|row| self.traits[*row].map(|entry| entry.key));
-            for row in order {
-                let (its, voices) = (traits[row], slot.voices(row));
+            for &row in by_key {
+                let row = row as usize;
+                let (kind, voices) = (self.traits[row].map_or(NOBODY.kind, |entry| entry.kind), slot.voices(row));
                 // A series without any sample so far teaches nothing.
                 if slot.raw[row].is_finite() && self.settled.mass[row] > 0.0 {
-                    self.calibration.learn(row, its.kind, voices);
+                    self.calibration.learn(row, kind, voices);
                 }
-                company.learn((position, row), its.kind, voices);
+                company.learn((position, row), kind, voices);
             }
             self.ring.slots[position].settle();
             self.readings[position].settle();
             self.settled_len += 1;
             if self.cohorts.is_due() {
                 let start_ns = self.ring.slots[position].start_ns;
-                let known = self.traits.iter().enumerate().filter_map(|(row, entry)| Some((row, entry.as_ref()?.kin)));
-                let lenders: Vec<Lender> = known.map(|(row, kin)| Lender { kin, row, lent: self.calibration.lend(row) }).collect();
-                self.cohorts.learn(start_ns, &lenders, (&self.settled, &traits));
+                let known = self.traits.iter().enumerate().filter_map(|(row, entry)| Some((row, entry.as_ref()?)));
+                let lender = |(row, of): (usize, &Entry)| Lender { kin: of.kin, kind: of.kind, row, lent: self.calibration.lend(row) };
+                let lenders: Vec<Lender> = known.map(lender).collect();
+                self.cohorts.learn(start_ns, &lenders, &self.settled);
             }
         }
         while self.settled_len > BEHIND {

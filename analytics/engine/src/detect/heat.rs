@@ -52,8 +52,11 @@ pub(super) fn part(kind: StatKind, (over, known): (Span, Reference), (live, rece
     live * recent * (0.5 + 0.5 * (age / GROWN).min(1.0))
 }
 
-/// Keeps the hottest, hottest first; series settle a tie.
-pub(super) fn keep_hottest<T>(hot: &mut Vec<(f64, T)>, row: impl Fn(&T) -> usize) {
-    hot.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| row(&a.1).cmp(&row(&b.1))));
+/// Keeps the hottest, hottest first; rows settle a tie. `heat` = heat and row.
+pub(super) fn keep_hottest<T>(hot: &mut Vec<T>, heat: impl Fn(&T) -> (f64, usize)) {
+    hot.sort_by(|a, b| {
+        let (a, b) = (heat(a), heat(b));
+        b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+    });
     hot.truncate(CANDIDATES_MAX);
 }

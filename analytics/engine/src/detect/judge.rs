@@ -3,8 +3,9 @@
 
 use super::{
     band,
+    block::Around,
     calibrate::{self, Voices},
-    detector::{DetectorSnapshot, Entry, LEVEL_MIN, NOBODY, OTHER_MIN},
+    detector::{DetectorSnapshot, LEVEL_MIN, OTHER_MIN},
     heat,
     hysteresis::Evidence,
 };
@@ -82,9 +83,9 @@ fn has_enough(kind: StatKind, over: Span, known: Reference, is_far: bool) -> boo
 
 impl DetectorSnapshot {
     /// A judged series as a flag, without contributions and exemplars.
-    pub(super) fn flag(&self, told: Told, (before, after): (&Columns, &Columns), window: &ScoredWindow) -> Flag {
+    pub(super) fn flag(&self, told: Told, Around { before, after, traits, .. }: Around<'_>, window: &ScoredWindow) -> Flag {
         let Told { row, local, place, judged } = told;
-        let its = self.traits[row].as_ref().map_or(NOBODY, Entry::traits);
+        let its = traits[local];
         let band = band::band(before, local, its, judged.over);
         Flag {
             series: u32::try_from(row).unwrap_or(u32::MAX),
@@ -128,10 +129,12 @@ impl DetectorSnapshot {
     }
 
     /// Which span decides, how far it deviates, and whether that may open.
-    pub(super) fn judge(&self, x: &[f32], place: Place, (before, after): (&Columns, &Columns), its: Trait) -> Judged {
+    pub(super) fn judge(&self, x: &[f32], place: Place, around: Around<'_>) -> Judged {
         let Place { position, row, local } = place;
+        let Around { before, after, fresh, traits } = around;
+        let its = traits[local];
         let age = after.age[local] as usize;
-        let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, after.z_6[local]), (LONG, Z_18, after.z_18[local])];
+        let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, fresh.z_6[local]), (LONG, Z_18, fresh.z_18[local])];
         let damped = |feature: usize| f64::from(x[feature].abs());
         let known = Reference {
             centre: before.centre[local],
@@ -151,7 +154,7 @@ impl DetectorSnapshot {
         }
         let z = best.2;
         let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
-        let recent = (after.recent_6[local] * z.signum()).max(after.recent_1[local] * z.signum());
+        let recent = (fresh.recent_6[local] * z.signum()).max(fresh.recent_1[local] * z.signum());
         let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
         let may_harm = self.traits[row].is_some_and(|entry| entry.harms[usize::from(z < 0.0)]);
         let part = if may_harm { heat::part(its.kind, (over, known), (live, recent), after.age[local]) } else { 0.0 };

@@ -8,6 +8,7 @@
 pub mod baseline;
 
 pub(crate) mod band;
+mod block;
 pub(crate) mod calibrate;
 mod cohort;
 mod companion;

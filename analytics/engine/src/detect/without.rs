@@ -11,7 +11,12 @@ use super::{
     judge::voices,
 };
 use crate::{
-    features::{columns::Columns, define::WIDTH, kernel, ring::Slot},
+    features::{
+        columns::{Columns, Fresh},
+        define::WIDTH,
+        kernel,
+        ring::Slot,
+    },
     window::{SeriesIndex, StatKind},
 };
 use geophone_proto::{UnixNanos, feature::FeatureFrame};
@@ -32,32 +37,36 @@ impl Detector {
         left: &[Left],
     ) -> Option<Vec<f32>> {
         let (row, state) = (series as usize, &self.state);
-        let all = state.traits();
-        let its = *all.get(row).filter(|_| state.traits[row].is_some())?;
+        let its = state.traits.get(row).filter(|entry| entry.is_some()).map(|_| state.trait_of(row))?;
+        // As if everything had been settled that can be: that may wait, the answer does not depend on it.
+        let settled_len = state.settling();
         let position = state.ring.slots.iter().rposition(|slot| UnixNanos(slot.start_ns).plus(state.window_ns) == at)?;
-        if position < state.settled_len || left.is_empty() {
+        if position < settled_len || left.is_empty() {
             return None;
         }
         let rows = vec![row; left.len()];
         let (mut ring, mut columns) = (state.ring.gather(&rows), state.settled.gather(&rows));
-        let centre = state.settled.centre[row];
-        let traits = vec![its; left.len()];
+        let (traits, mut fresh) = (vec![its; left.len()], Fresh::new(left.len()));
+        for at in state.settled_len..settled_len {
+            kernel::fold((&mut columns, &mut fresh), (&ring, 0), at, &traits);
+        }
+        let centre = columns.centre[0];
         let since = ring.slots.iter().position(|slot| slot.start_ns >= onset.0).unwrap_or(position);
         for slot in ring.slots.range_mut(since..=position) {
             left.iter().enumerate().for_each(|(copy, left)| shrink(slot, copy, (its.kind, centre, up), *left));
         }
-        if since < state.settled_len {
+        if since < settled_len {
             left.iter().enumerate().for_each(|(copy, left)| calm(&mut columns, copy, left.1));
         }
-        for at in state.settled_len..=position {
-            kernel::fold(&mut columns, &ring, at, &traits);
+        for at in settled_len..=position {
+            kernel::fold((&mut columns, &mut fresh), (&ring, 0), at, &traits);
         }
         let start_ns = state.ring.slots[position].start_ns;
         let usual = state.season.usual(row, start_ns);
         let mut features =
             FeatureFrame { at, width: WIDTH, keys: vec![geophone_proto::SeriesKey(0); left.len()], x: vec![0.0; left.len() * WIDTH] };
         for (copy, x) in features.x.chunks_mut(WIDTH).enumerate() {
-            kernel::write_row(&columns, copy, its, usual, x);
+            kernel::write_row((&columns, &fresh), copy, its, usual, x);
         }
         let (raw, _) = scores_of(self.model.as_mut(), &features);
         let reading = &self.state.readings[position];
@@ -77,7 +86,6 @@ fn calm(columns: &mut Columns, row: usize, excess: f64) {
     let c = columns;
     for column in [
         &mut c.u,
-        &mut c.u_before,
         &mut c.fast,
         &mut c.middle,
         &mut c.slow,
@@ -102,12 +110,14 @@ fn shrink(slot: &mut Slot, row: usize, (kind, centre, up): (StatKind, f64, bool)
             slot.n[row] = slot.s1[row];
         }
         StatKind::Share | StatKind::LogMean if n > 0.0 => {
-            let (mean, square) = (slot.s1[row] / n, slot.s2[row] / n);
+            let mean = slot.s1[row] / n;
             let (kept, new) = (n * evidence, towards(mean));
-            let within = (square - mean * mean).max(0.0);
             slot.n[row] = kept;
             slot.s1[row] = kept * new;
-            slot.s2[row] = if kind == StatKind::LogMean { kept * (within + new * new) } else { slot.s2[row] };
+            if let Some(s2) = slot.s2.get_mut(row).filter(|_| kind == StatKind::LogMean) {
+                let within = (*s2 / n - mean * mean).max(0.0);
+                *s2 = kept * (within + new * new);
+            }
         }
         StatKind::Share | StatKind::LogMean | StatKind::Level => {}
     }

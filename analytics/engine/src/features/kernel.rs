@@ -6,7 +6,7 @@
 //! Cost: about 0.4 us a series and window, of which sums over the ring are half.
 
 use super::{
-    columns::Columns,
+    columns::{Columns, Fresh},
     define::*,
     law::{self, Reference},
     ring::{Ring, Span},
@@ -84,17 +84,18 @@ impl Trait {
     }
 }
 
-/// Folds the window at `position` of the ring. Rows of `columns`, `ring` and `traits` agree.
-pub(crate) fn fold(columns: &mut Columns, ring: &Ring, position: usize, traits: &[Trait]) {
+/// Folds the window at `position` of the ring. Rows of `columns`, `fresh` and `traits` agree; the first is row `first`
+/// of the ring.
+pub(crate) fn fold((columns, fresh): (&mut Columns, &mut Fresh), (ring, first): (&Ring, usize), position: usize, traits: &[Trait]) {
     let start_ns = ring.slots[position].start_ns;
     for (row, its) in traits.iter().enumerate() {
         if its.born_ns <= start_ns {
-            judge(columns, ring, position, (row, *its));
+            judge((columns, fresh), (ring, first + row), position, (row, *its));
         } else {
-            columns.present[row] = 0.0;
+            fresh.present[row] = 0.0;
         }
     }
-    smooth(columns);
+    smooth(columns, fresh);
 }
 
 fn bounded(z: f64) -> f64 {
@@ -102,17 +103,17 @@ fn bounded(z: f64) -> f64 {
 }
 
 /// Stage one for one series.
-fn judge(columns: &mut Columns, ring: &Ring, position: usize, (row, its): (usize, Trait)) {
-    let (c, kind) = (columns, its.kind);
+fn judge((c, f): (&mut Columns, &mut Fresh), (ring, at): (&Ring, usize), position: usize, (row, its): (usize, Trait)) {
+    let kind = its.kind;
     if c.age[row] == 0.0 {
         [c.scale_1[row], c.scale_6[row], c.scale_18[row], c.scale_recent[row]] = its.prior.scales;
     }
     c.age[row] += 1.0;
     let age = c.age[row] as usize;
-    let [one, short, long] = [1, SHORT, LONG].map(|count| ring.span(position, count, row, (kind, age)));
-    c.present[row] = one.present;
-    c.samples[row] = long.stat.n;
-    c.missing[row] = 1.0 - short.present / age.min(SHORT) as f64;
+    let [one, short, long] = [1, SHORT, LONG].map(|count| ring.span(position, count, at, (kind, age)));
+    f.present[row] = one.present;
+    f.samples[row] = long.stat.n;
+    f.missing[row] = 1.0 - short.present / age.min(SHORT) as f64;
     if one.present > 0.0 && one.stat.s1.fract() != 0.0 {
         c.whole[row] = 0.0;
     }
@@ -123,16 +124,16 @@ fn judge(columns: &mut Columns, ring: &Ring, position: usize, (row, its): (usize
     let d_recent = [one, short].map(|span| law::deviation(kind, span, recent));
     let scaled = |d: f64, scale: f64| bounded(d / scale.max(1.0).sqrt());
     let z_1 = scaled(d[0], c.scale_1[row]);
-    c.u_before[row] = if one.present > 0.0 { c.u[row] } else { c.u_before[row] };
+    f.u_before[row] = c.u[row];
     c.u[row] = if one.present > 0.0 { z_1 } else { c.u[row] };
-    c.z_6[row] = scaled(d[1], c.scale_6[row]);
-    c.z_18[row] = scaled(d[2], c.scale_18[row]);
-    c.recent_1[row] = scaled(d_recent[0], c.scale_1[row]);
-    c.recent_6[row] = scaled(d_recent[1], c.scale_recent[row]);
-    c.effect_6[row] = bounded(law::effect(kind, short, known, c.z_6[row]));
-    c.effect_18[row] = bounded(law::effect(kind, long, known, c.z_18[row]));
+    f.z_6[row] = scaled(d[1], c.scale_6[row]);
+    f.z_18[row] = scaled(d[2], c.scale_18[row]);
+    f.recent_1[row] = scaled(d_recent[0], c.scale_1[row]);
+    f.recent_6[row] = scaled(d_recent[1], c.scale_recent[row]);
+    f.effect_6[row] = bounded(law::effect(kind, short, known, f.z_6[row]));
+    f.effect_18[row] = bounded(law::effect(kind, long, known, f.z_18[row]));
     let is_young = kind == StatKind::Level && is_young(known.mass, short.present, age);
-    let trust = if is_young { 1.0 } else { trust(c, row, z_1) };
+    let trust = if is_young { 1.0 } else { trust((c, f), row, z_1) };
     if one.present > 0.0 {
         let scale_trust = if is_young { 0.0 } else { trust };
         for (scale, d) in [
@@ -148,9 +149,9 @@ fn judge(columns: &mut Columns, ring: &Ring, position: usize, (row, its): (usize
     }
     let leaving = position.checked_sub(SHORT).filter(|_| age > SHORT);
     if let Some(leaving) = leaving {
-        learn_recent(c, row, kind, ring.span(leaving, 1, row, (kind, 1)));
+        learn_recent(c, row, kind, ring.span(leaving, 1, at, (kind, 1)));
     }
-    learn_shown(c, row, (kind, one), ring.slots[position].shown[row]);
+    learn_shown(c, row, (kind, one), ring.slots[position].shown[at]);
 }
 
 /// Whether a level that is read once in several windows has been read so few times that nothing is known
@@ -162,8 +163,8 @@ fn is_young(mass: f64, present: f64, age: usize) -> bool {
 
 /// How much of this window the expectation believes: all of it while nothing deviates, little of an
 /// anomaly, all again of one that has stayed so long that it is the new normal.
-fn trust(c: &mut Columns, row: usize, z_1: f64) -> f64 {
-    let z = c.z_18[row];
+fn trust((c, f): (&mut Columns, &Fresh), row: usize, z_1: f64) -> f64 {
+    let z = f.z_18[row];
     c.run[row] = match (z.abs() > 3.0, z.abs() < 2.0) {
         (true, _) if c.run[row] * z >= 0.0 => c.run[row] + z.signum(),
         (true, _) => z.signum(),
@@ -174,7 +175,7 @@ fn trust(c: &mut Columns, row: usize, z_1: f64) -> f64 {
         c.mass[row] *= 0.8;
         return 1.0;
     }
-    let worst = (z.abs() / 3.0).max(c.z_6[row].abs() / 3.0).max(z_1.abs() / 4.0).max(1.0);
+    let worst = (z.abs() / 3.0).max(f.z_6[row].abs() / 3.0).max(z_1.abs() / 4.0).max(1.0);
     1.0 / (worst * worst)
 }
 
@@ -235,9 +236,9 @@ fn learn_shown(c: &mut Columns, row: usize, (kind, one): (StatKind, Span), shown
 }
 
 /// Stage two: recursions over `u`, column by column. `m` is 1 where the series is present.
-fn smooth(c: &mut Columns) {
+fn smooth(c: &mut Columns, f: &mut Fresh) {
     for row in 0..c.u.len() {
-        let (m, u) = (c.present[row].min(1.0), c.u[row]);
+        let (m, u) = (f.present[row].min(1.0), c.u[row]);
         c.fast[row] += m * 0.3 * (u - c.fast[row]);
         c.middle[row] += m * 0.2 * (u - c.middle[row]);
         c.slow[row] += m * 0.05 * (u - c.slow[row]);
@@ -246,23 +247,23 @@ fn smooth(c: &mut Columns) {
         c.square_slow[row] += m / HORIZON * ((u * u).min(9.0 * c.square_slow[row]) - c.square_slow[row]);
     }
     for row in 0..c.u.len() {
-        let (m, u) = (c.present[row].min(1.0), c.u[row]);
+        let (m, u) = (f.present[row].min(1.0), c.u[row]);
         c.cusum_up[row] += m * ((c.cusum_up[row] + u - 0.5).clamp(0.0, BOUND) - c.cusum_up[row]);
         c.cusum_down[row] += m * ((c.cusum_down[row] - u - 0.5).clamp(0.0, BOUND) - c.cusum_down[row]);
         c.onset_up[row] = if c.cusum_up[row] > 0.0 { c.onset_up[row] } else { c.age[row] };
         c.onset_down[row] = if c.cusum_down[row] > 0.0 { c.onset_down[row] } else { c.age[row] };
     }
     for row in 0..c.u.len() {
-        let (m, u) = (c.present[row].min(1.0), c.u[row]);
-        c.robust_z[row] = (u - c.median[row]) / (1.4826 * c.mad[row].max(0.2));
+        let (m, u) = (f.present[row].min(1.0), c.u[row]);
+        f.robust_z[row] = (u - c.median[row]) / (1.4826 * c.mad[row].max(0.2));
         c.median[row] += m * 0.02 * (4.0 * (u - c.median[row])).clamp(-1.0, 1.0);
         let off = (u - c.median[row]).abs();
         c.mad[row] = (c.mad[row] + m * 0.02 * (4.0 * (off - c.mad[row])).clamp(-1.0, 1.0)).max(0.0);
     }
     for row in 0..c.u.len() {
-        let (m, u, before) = (c.present[row].min(1.0), c.u[row], c.u_before[row]);
+        let (m, u, before) = (f.present[row].min(1.0), c.u[row], f.u_before[row]);
         let residual = u - memory(c.product[row], c.square_before[row]) * before;
-        c.ar_residual[row] = residual / c.square_residual[row].max(0.05).sqrt();
+        f.ar_residual[row] = residual / c.square_residual[row].max(0.05).sqrt();
         let square = (residual * residual).min(9.0 * c.square_residual[row]);
         c.square_residual[row] += m / HORIZON * (square - c.square_residual[row]);
         let (u, before) = (u.clamp(-4.0, 4.0), before.clamp(-4.0, 4.0));
@@ -283,31 +284,31 @@ fn slope_sd() -> f64 {
 }
 
 /// Writes one series' features; `season` is the mean of `z_6` in this half hour of past days, if known.
-pub(crate) fn write_row(c: &Columns, row: usize, its: Trait, season: Option<f64>, x: &mut [f32]) {
+pub(crate) fn write_row((c, f): (&Columns, &Fresh), row: usize, its: Trait, season: Option<f64>, x: &mut [f32]) {
     let white = |a: f64| ((2.0 - a) / a).sqrt();
-    let m = c.present[row].min(1.0);
+    let m = f.present[row].min(1.0);
     let mut wide = [0.0f64; WIDTH];
     wide[Z_1] = m * c.u[row];
-    wide[Z_6] = c.z_6[row];
-    wide[Z_18] = c.z_18[row];
-    wide[RECENT_1] = c.recent_1[row];
-    wide[RECENT_6] = c.recent_6[row];
-    wide[EFFECT_6] = c.effect_6[row];
-    wide[EFFECT_18] = c.effect_18[row];
+    wide[Z_6] = f.z_6[row];
+    wide[Z_18] = f.z_18[row];
+    wide[RECENT_1] = f.recent_1[row];
+    wide[RECENT_6] = f.recent_6[row];
+    wide[EFFECT_6] = f.effect_6[row];
+    wide[EFFECT_18] = f.effect_18[row];
     wide[EWMA_FAST] = c.fast[row] * white(0.3);
     wide[EWMA_SLOW] = c.slow[row] * white(0.05);
     wide[SLOPE] = (c.middle[row] - c.slow[row]) / slope_sd();
-    wide[ROBUST_Z] = m * c.robust_z[row];
+    wide[ROBUST_Z] = m * f.robust_z[row];
     wide[CUSUM_UP] = c.cusum_up[row];
     wide[CUSUM_DOWN] = -c.cusum_down[row];
     wide[PERSISTENCE] = c.persistence[row];
     wide[SPREAD] = 0.5 * ((c.square_fast[row] + 0.1) / (c.square_slow[row] + 0.1)).ln();
-    wide[AR_RESIDUAL] = m * c.ar_residual[row];
+    wide[AR_RESIDUAL] = m * f.ar_residual[row];
     wide[MEMORY] = memory(c.product[row], c.square_before[row]);
-    wide[SEASON_Z] = season.map_or(0.0, |usual| c.z_6[row] - usual);
+    wide[SEASON_Z] = season.map_or(0.0, |usual| f.z_6[row] - usual);
     wide[SEASON_KNOWN] = f64::from(u8::from(season.is_some()));
-    wide[EVIDENCE] = c.samples[row].max(0.0).ln_1p();
-    wide[MISSING] = c.missing[row];
+    wide[EVIDENCE] = f.samples[row].max(0.0).ln_1p();
+    wide[MISSING] = f.missing[row];
     wide[AGE] = 1.0 - (-c.age[row] / HORIZON).exp();
     wide[IS_COUNT] = f64::from(u8::from(its.kind == StatKind::Count));
     wide[IS_SHARE] = f64::from(u8::from(its.kind == StatKind::Share));

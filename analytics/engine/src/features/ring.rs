@@ -15,12 +15,11 @@ pub(crate) struct Slot {
     pub(crate) n: Vec<f64>,
     /// First sums.
     pub(crate) s1: Vec<f64>,
-    /// Second sums.
-    pub(crate) s2: Vec<f64>,
     /// Whether the window's row has come; a sender that flushes slowly comes later.
     pub(crate) told: Vec<bool>,
-    /// What only a window that can still change needs: shown values (NaN if missing), raw scores as last
-    /// computed (NaN if none), and the other voices of calibration; empty once it is settled.
+    /// What only a window that can still change needs: second sums, shown values (NaN if missing), raw scores as
+    /// last computed (NaN if none), and the other voices of calibration; empty once it is settled.
+    pub(crate) s2: Vec<f64>,
     pub(crate) shown: Vec<f64>,
     pub(crate) raw: Vec<f32>,
     pub(crate) voices: Vec<[f32; 2]>,
@@ -30,7 +29,7 @@ pub(crate) struct Slot {
 /// Sums over some windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Span {
-    /// Sums.
+    /// Sums; the second only of windows that are not settled.
     pub(crate) stat: Stat,
     /// Windows that hold a sample; for counts: that were told.
     pub(crate) present: f64,
@@ -58,19 +57,20 @@ impl Slot {
         }
     }
 
-    /// Forgets what a window that cannot change any more does not need: half of its bytes.
+    /// Forgets what a window that cannot change any more does not need: two thirds of its bytes.
     pub(crate) fn settle(&mut self) {
-        (self.shown, self.raw, self.voices, self.is_settled) = (Vec::new(), Vec::new(), Vec::new(), true);
+        let Self { start_ns, n, s1, told, .. } = std::mem::take(self);
+        *self = Self { start_ns, n, s1, told, is_settled: true, ..Self::default() };
     }
 
     fn resize(&mut self, rows: usize) {
         self.n.resize(rows, 0.0);
         self.s1.resize(rows, 0.0);
-        self.s2.resize(rows, 0.0);
         self.told.resize(rows, false);
         if self.is_settled {
             return;
         }
+        self.s2.resize(rows, 0.0);
         self.shown.resize(rows, f64::NAN);
         self.raw.resize(rows, f32::NAN);
         self.voices.resize(rows, [0.0; 2]);
@@ -97,7 +97,7 @@ impl Slot {
             start_ns: self.start_ns,
             n: pick(&self.n),
             s1: pick(&self.s1),
-            s2: pick(&self.s2),
+            s2: open.iter().map(|&row| self.s2[row]).collect(),
             told: rows.iter().map(|&row| self.told[row]).collect(),
             shown: open.iter().map(|&row| self.shown[row]).collect(),
             raw: open.iter().map(|&row| self.raw[row]).collect(),
@@ -131,7 +131,7 @@ impl Ring {
         for slot in self.slots.range(position + 1 - count..=position) {
             span.stat.n += slot.n[row];
             span.stat.s1 += slot.s1[row];
-            span.stat.s2 += slot.s2[row];
+            span.stat.s2 += slot.s2.get(row).copied().unwrap_or(0.0);
             let is_present = if kind == StatKind::Count { slot.told[row] } else { slot.n[row] > 0.0 };
             span.present += f64::from(u8::from(is_present));
         }

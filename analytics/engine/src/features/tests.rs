@@ -1,6 +1,13 @@
 //! The fold against the oracle, and what holds for every row.
 
-use super::{columns::Columns, define::*, kernel, kernel::Trait, reference, ring::*};
+use super::{
+    columns::{Columns, Fresh},
+    define::*,
+    kernel,
+    kernel::Trait,
+    reference,
+    ring::*,
+};
 use crate::window::{Stat, StatKind};
 use proptest::prelude::*;
 
@@ -20,10 +27,11 @@ fn streamed(traits: &[Trait], histories: &[Vec<Stat>]) -> Vec<Vec<Vec<f32>>> {
         if ring.slots.len() > LONG + SHORT {
             ring.slots.pop_front();
         }
-        kernel::fold(&mut columns, &ring, ring.slots.len() - 1, traits);
+        let mut fresh = Fresh::new(traits.len());
+        kernel::fold((&mut columns, &mut fresh), (&ring, 0), ring.slots.len() - 1, traits);
         for (row, its) in traits.iter().enumerate() {
             let mut x = vec![0.0; WIDTH];
-            kernel::write_row(&columns, row, *its, None, &mut x);
+            kernel::write_row((&columns, &fresh), row, *its, None, &mut x);
             out[row].push(x);
         }
     }

@@ -47,10 +47,27 @@ pub struct Point {
     pub start: u64,
     /// Value, or number of observations.
     pub value: f64,
+    /// What few points have besides: a point is kept for every series and window that can still change.
+    pub more: Option<Box<More>>,
+}
+
+/// What a point of a distribution has besides, or one with an exemplar.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct More {
     /// Bounds and buckets, or quantiles and values.
-    pub buckets: Option<Box<(Vec<f64>, Vec<f64>)>>,
+    pub buckets: Option<(Vec<f64>, Vec<f64>)>,
     /// A span that shows it.
     pub exemplar: Option<Exemplar>,
+}
+
+impl Point {
+    fn buckets(&self) -> Option<&(Vec<f64>, Vec<f64>)> {
+        self.more.as_ref()?.buckets.as_ref()
+    }
+
+    fn exemplar(&self) -> Option<Exemplar> {
+        self.more.as_ref()?.exemplar
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -78,6 +95,7 @@ impl Metric {
         if self.streams.len() >= STREAMS_MAX {
             return None;
         }
+        make_room(&mut self.streams, 1);
         self.streams.push(Stream { is_cumulative, points: Vec::new() });
         u32::try_from(self.streams.len() - 1).ok()
     }
@@ -94,6 +112,7 @@ impl Metric {
             }
             points[at] = point;
         } else if points.len() < POINTS_MAX {
+            make_room(points, 2);
             points.insert(at, point);
         } else {
             return [None, None];
@@ -132,7 +151,7 @@ impl Metric {
                         tails.extend(quantile_near_p95(point));
                     }
                 }
-                exemplars.extend(point.exemplar);
+                exemplars.extend(point.exemplar());
             }
         }
         exemplars.sort_by_key(|exemplar| (exemplar.trace_id, exemplar.span_id));
@@ -143,6 +162,13 @@ impl Metric {
             let (stat, shown) = level(tails);
             rows_of(rows, first + 1, [(stat, shown, exemplars)]);
         }
+    }
+}
+
+/// Room for one more, and little that stays empty: lists are short and there are as many as series.
+fn make_room<T>(list: &mut Vec<T>, least: usize) {
+    if list.len() == list.capacity() {
+        list.reserve_exact((list.len() / 4).max(least));
     }
 }
 
@@ -190,11 +216,11 @@ impl<'a> Growth<'a> {
     /// 95th percentile of the observations since the point before, interpolated within its bucket;
     /// in the last bucket its lower bound. `None` if there is no observation or buckets changed.
     fn p95(&self) -> Option<f64> {
-        let (bounds, counts) = self.point.buckets.as_deref()?;
+        let (bounds, counts) = self.point.buckets()?;
         if self.over_ns == 0 || bounds.is_empty() || counts.len() != bounds.len() + 1 {
             return None;
         }
-        let before = self.base.and_then(|base| base.buckets.as_deref()).filter(|(other, _)| other == bounds);
+        let before = self.base.and_then(Point::buckets).filter(|(other, _)| other == bounds);
         if self.base.is_some() && before.is_none() {
             return None;
         }
@@ -216,7 +242,7 @@ impl<'a> Growth<'a> {
 
 /// The summary's quantile closest to 0.95.
 fn quantile_near_p95(point: &Point) -> Option<f64> {
-    let (quantiles, values) = point.buckets.as_deref()?;
+    let (quantiles, values) = point.buckets()?;
     let near = quantiles.iter().zip(values).min_by(|a, b| (a.0 - 0.95).abs().total_cmp(&(b.0 - 0.95).abs()));
     near.map(|(_, value)| *value)
 }

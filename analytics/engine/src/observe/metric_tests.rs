@@ -5,7 +5,11 @@ use super::*;
 const S: u64 = 1_000_000_000;
 
 fn point(second: u64, start: u64, value: f64) -> Point {
-    Point { at: second * S, start: start * S, value, buckets: None, exemplar: None }
+    Point { at: second * S, start: start * S, value, more: None }
+}
+
+fn buckets(bounds: &[f64], counts: &[f64]) -> Option<Box<More>> {
+    Some(Box::new(More { buckets: Some((bounds.to_vec(), counts.to_vec())), exemplar: None }))
 }
 
 fn rows(metric: &Metric, window: u64) -> Vec<(f64, f64)> {
@@ -44,10 +48,7 @@ fn a_delta_is_spread_over_its_own_interval() {
 
 #[test]
 fn a_distribution_gives_rate_and_p95_of_what_is_new() {
-    let with = |second, counts: [f64; 3]| Point {
-        buckets: Some(Box::new((vec![0.1, 0.2], counts.to_vec()))),
-        ..point(second, 1, counts.iter().sum())
-    };
+    let with = |second, counts: [f64; 3]| Point { more: buckets(&[0.1, 0.2], &counts), ..point(second, 1, counts.iter().sum()) };
     let histogram =
         metric(Shape::Distribution, true, vec![with(5, [100.0, 0.0, 0.0]), with(15, [100.0, 100.0, 0.0]), with(25, [100.0, 100.0, 10.0])]);
     let (rate, p95) = (rows(&histogram, 1)[0], rows(&histogram, 1)[1]);
@@ -59,7 +60,7 @@ fn a_distribution_gives_rate_and_p95_of_what_is_new() {
 
 #[test]
 fn a_summary_gives_its_quantile() {
-    let with = |second| Point { buckets: Some(Box::new((vec![0.5, 0.99], vec![1.0, 3.0]))), ..point(second, 1, second as f64) };
+    let with = |second| Point { more: buckets(&[0.5, 0.99], &[1.0, 3.0]), ..point(second, 1, second as f64) };
     let summary = metric(Shape::Summary, true, vec![with(5), with(15)]);
     assert_eq!(rows(&summary, 1), [(1.0, 1.0), (1.0, 3.0)]);
 }

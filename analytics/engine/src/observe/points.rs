@@ -2,7 +2,7 @@
 
 use super::{
     logs::exemplar_of,
-    metric::{Metric, Point, Shape},
+    metric::{Metric, More, Point, Shape},
     observer::Parts,
     source::{Body, Plan, SourceIndex, Sources},
 };
@@ -188,9 +188,10 @@ const fn kinds_of(shape: Shape) -> &'static [SeriesKind] {
 
 fn point_of(rows: &Points, row: usize, value: f64, shape: Shape) -> Point {
     let list = |lists: &ListArray| lists.value(row).as_primitive::<Float64Type>().values().to_vec();
-    let buckets = matches!(shape, Shape::Distribution | Shape::Summary).then(|| Box::new((list(rows.bounds()), list(rows.buckets()))));
+    let buckets = matches!(shape, Shape::Distribution | Shape::Summary).then(|| (list(rows.bounds()), list(rows.buckets())));
     let exemplar = exemplar_of(rows.exemplar_trace_id().value(row), rows.exemplar_span_id().value(row));
-    Point { at: rows.time_ns().value(row), start: rows.start_ns().value(row), value, buckets, exemplar }
+    let more = (buckets.is_some() || exemplar.is_some()).then(|| Box::new(More { buckets, exemplar }));
+    Point { at: rows.time_ns().value(row), start: rows.start_ns().value(row), value, more }
 }
 
 /// Attributes as labels; a level is told apart by instance too.

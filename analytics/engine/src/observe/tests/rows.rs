@@ -118,7 +118,7 @@ fn log_records_become_rates_of_templates() {
     for row in &seen.windows[0].rows {
         let series = &seen.series[&row.series];
         if series.kind == SeriesKind::LogRate {
-            rates.push((format!("{} {}", series.labels["severity"], series.name), row.stat.n));
+            rates.push((format!("{} {}", &series.labels["severity"], series.name), row.stat.n));
         }
     }
     assert_eq!(rates, [("INFO order <*> placed".to_owned(), 2.0), ("ERROR order <*> placed".to_owned(), 1.0)]);
