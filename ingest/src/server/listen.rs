@@ -268,6 +268,7 @@ where
     let (silent, farewell) = (sleep(patience.silence), sleep(patience.silence));
     tokio::pin!(silent, farewell);
     let mut look = interval(patience.answer.min(patience.idle) / 4);
+    let mut parting = interval(FAREWELL / 4);
     let (mut is_stopping, mut is_leaving, mut is_watched) = (false, false, true);
     loop {
         tokio::select! {
@@ -280,8 +281,11 @@ where
             }
             () = told(&mut stop), if !is_stopping => {
                 is_stopping = true;
+                visit.rest();
                 serving.as_mut().graceful_shutdown();
             }
+            // A peer that has nothing open and says nothing to our good-bye holds up nobody.
+            () = part(visit, &mut parting), if is_stopping => return,
             () = farewell.as_mut(), if is_leaving => return,
             () = silent.as_mut(), if is_watched => {
                 is_watched = false;
@@ -300,6 +304,11 @@ where
             }
         }
     }
+}
+
+/// Resolves when a stopping connection has had nothing open for long enough to hear of the end.
+async fn part(visit: &Visit, parting: &mut Interval) {
+    while visit.idle_for(parting.tick().await) < FAREWELL {}
 }
 
 /// Resolves when a connection must end: its place is needed, or it has been idle, or has read no answer, for

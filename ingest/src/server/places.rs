@@ -116,6 +116,11 @@ impl Visit {
         mark.store(nanos(self.opened.elapsed()), Ordering::Relaxed);
     }
 
+    /// The time without a request begins now, if none is open.
+    pub(crate) fn rest(&self) {
+        self.mark(&self.moved_ns);
+    }
+
     /// How long no request has been open; zero while one is.
     pub(crate) fn idle_for(&self, now: Instant) -> Duration {
         if self.open.load(Ordering::Relaxed) == 0 { self.since(&self.moved_ns, now) } else { Duration::ZERO }

@@ -188,6 +188,27 @@ async fn idle_connections_are_ended() {
     connection.await.expect("the server says good-bye");
 }
 
+#[tokio::test]
+async fn a_silent_peer_does_not_hold_up_the_stop() {
+    let mut site = site(config()).await;
+    let stream = TcpStream::connect(site.grpc()).await.expect("the server listens");
+    let (mut line, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("the server speaks HTTP/2");
+    let mut connection = Box::pin(connection);
+    let sent = line.send_request(request(site.grpc(), frame(0, &spans(1).encode_to_vec())));
+    let answered = async {
+        tokio::select! {
+            response = sent => read_answer(response.expect("an answer")).await.status,
+            ended = connection.as_mut() => panic!("the server goes: {ended:?}"),
+        }
+    };
+    let (status, _) = site.answering(answered, Receipt::ack).await;
+    assert_eq!(status, 0);
+    // From here on nobody reads at the peer's end: the good-bye is neither heard nor answered.
+    site.stop.send_replace(true);
+    let patience = Patience::default().stop / 4;
+    tokio::time::timeout(patience, site.listening.stopped()).await.expect("nothing is open");
+}
+
 /// As many as the limit of open files lets both ends of the test have.
 fn idle_count() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
