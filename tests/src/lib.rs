@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod certificate;
 pub mod feed;
+pub mod fleet;
 pub mod head;
 pub mod load;
 pub mod place;
