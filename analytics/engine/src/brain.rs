@@ -23,7 +23,7 @@ use geophone_proto::{
     incident::Incident,
     model::{LineUp, ModelRef},
     seam::Model,
-    series::Series,
+    series::{Series, SeriesKey},
     stacks::StackRequest,
 };
 use serde::{Deserialize, Serialize};
@@ -227,12 +227,11 @@ impl Brain {
             self.mind.now = self.mind.now.max(at);
             self.look_around();
         }
-        let rows = self.mind.rows_of(closed, &window);
-        let Mind { tails, names, .. } = &mut self.mind;
-        tails.dress(&rows, names, &mut window, (!closed.amended).then_some(&mut flags[..]));
+        let rows = self.rows_of(closed, &window);
+        self.mind.tails.dress(&rows, &mut window, (!closed.amended).then_some(&mut flags[..]));
         for scored in &mut later {
-            let rows = self.mind.rows_of(closed, scored);
-            self.mind.tails.dress(&rows, &self.mind.names, scored, None);
+            let rows = self.rows_of(closed, scored);
+            self.mind.tails.dress(&rows, scored, None);
         }
         let left_out = self.find_carriers(&mut flags);
         if left_out > 0 {
@@ -244,15 +243,23 @@ impl Brain {
         self.detector.set_bar(self.mind.correlator.ledger.bar());
         let map = self.mind.correlator.map();
         self.detector.set_bare(map.has_spans() && !map.has_clients());
-        for scored in std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty()) {
-            effects.push(Effect::Window(Arc::new(scored)));
-        }
+        // First what somebody waits for: rows of many series take their receivers a while.
         self.tell(findings, at, effects);
         self.tell_of_models(unfit, closed.amended, effects);
         if !closed.amended {
             effects.push(Effect::Budget(self.mind.correlator.ledger.state()));
             self.decide(at, closed.length_ns, effects);
         }
+        let told = std::iter::once(window).chain(later).filter(|scored| !scored.features.is_empty());
+        effects.extend(told.map(|scored| Effect::Window(Arc::new(scored))));
+    }
+
+    /// The series and samples of each row of a scored window, which has the closed window's rows or fewer, in order.
+    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<(SeriesIndex, f64)> {
+        let mut keys = window.features.keys.iter().peekable();
+        let is_known = |index: SeriesIndex, key: &SeriesKey| self.detector.key_of(index) == Some(*key);
+        let rows = closed.rows.iter().map(|row| (row.series, row.stat.n));
+        rows.filter(|(index, _)| keys.next_if(|key| is_known(*index, key)).is_some()).collect()
     }
 
     /// What the observer has learnt about places and versions.
@@ -308,19 +315,8 @@ impl Mind {
             self.names.resize(slot + 1, series.clone());
         }
         self.names[slot] = series.clone();
+        self.tails.learn_series(index, series.kind);
         self.correlator.map_mut().learn_series(index, series);
-    }
-
-    /// The series and samples of each row of a scored window, which has the closed window's rows or fewer, in order.
-    fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<(SeriesIndex, f64)> {
-        let mut keys = window.features.keys.iter().peekable();
-        let names = &self.names;
-        let known = closed
-            .rows
-            .iter()
-            .map(|row| (row.series, row.stat.n))
-            .filter(|(index, _)| keys.next_if(|key| names.get(*index as usize).is_some_and(|series| series.key == **key)).is_some());
-        known.collect()
     }
 
     /// Tells an action's step to everybody concerned; asks for it last.

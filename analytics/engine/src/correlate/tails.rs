@@ -9,9 +9,9 @@ use crate::{
     flag::{Flag, Phase},
     window::SeriesIndex,
 };
-use geophone_proto::{Series, SeriesKind, effect::ScoredWindow};
+use geophone_proto::{SeriesKind, effect::ScoredWindow};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Windows until a band is shown.
 const LEARNING: f64 = 6.0;
@@ -61,16 +61,19 @@ impl Tail {
 pub struct Tails(BTreeMap<SeriesIndex, Tail>);
 
 impl Tails {
+    /// Takes note of a series, if it is one of a tail.
+    pub fn learn_series(&mut self, series: SeriesIndex, kind: SeriesKind) {
+        if matches!(kind, SeriesKind::DurationP95 | SeriesKind::DurationP99) {
+            self.0.entry(series).or_default();
+        }
+    }
+
     /// Writes durations in place of shares into a window and its flags; learns unless it was amended.
-    /// `rows` names the series and samples of each row.
-    pub fn dress(&mut self, rows: &[(SeriesIndex, f64)], names: &[Arc<Series>], window: &mut ScoredWindow, flags: Option<&mut [Flag]>) {
+    /// `rows` names the series and samples of each row, ascending.
+    pub fn dress(&mut self, rows: &[(SeriesIndex, f64)], window: &mut ScoredWindow, flags: Option<&mut [Flag]>) {
         let learns = flags.is_some();
-        for (row, (series, _)) in rows.iter().enumerate() {
-            let is_tail = |series: &Arc<Series>| matches!(series.kind, SeriesKind::DurationP95 | SeriesKind::DurationP99);
-            if !names.get(*series as usize).is_some_and(is_tail) {
-                continue;
-            }
-            let tail = self.0.entry(*series).or_default();
+        for (series, tail) in &mut self.0 {
+            let Ok(row) = rows.binary_search_by_key(series, |(series, _)| *series) else { continue };
             [window.expected[row], window.lower[row], window.upper[row]] = tail.band();
             let actual = window.actual[row];
             if learns && actual.is_finite() && actual > 0.0 {

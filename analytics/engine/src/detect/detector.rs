@@ -207,6 +207,11 @@ impl Detector {
         self.state.is_bare = is_bare;
     }
 
+    /// The key of a series, if it is known.
+    pub(crate) fn key_of(&self, index: SeriesIndex) -> Option<SeriesKey> {
+        self.state.traits.get(index as usize)?.as_ref().map(|entry| entry.key)
+    }
+
     /// Series scored in the newest window.
     pub fn known(&self) -> usize {
         let newest = self.state.ring.slots.back().map_or(0, |slot| slot.start_ns);

@@ -95,8 +95,9 @@ impl Courier {
         for incident in &open {
             is_changed |= self.ledger.enter(&incident.id, || Identity::of(incident));
         }
+        // The disk is waited for after the alert has gone out.
         if is_changed {
-            self.save();
+            self.save(false);
         }
         let repeat =
             if self.kind == Kind::Webhook { WEBHOOK_REPEAT.max(self.settings.resend_interval) } else { self.settings.resend_interval };
@@ -143,7 +144,7 @@ impl Courier {
                 break;
             }
         }
-        self.save();
+        self.save(true);
         is_well
     }
 
@@ -236,8 +237,8 @@ impl Courier {
         }
     }
 
-    fn save(&self) {
-        if let Err(error) = self.ledger.save() {
+    fn save(&self, is_synced: bool) {
+        if let Err(error) = self.ledger.save(is_synced) {
             metrics::counter!("geophone_alerts_ledger_failed_total").increment(1);
             tracing::error!("{error}; alerts may be told twice after a restart");
         }

@@ -77,13 +77,16 @@ impl Ledger {
         self.entries.remove(incident);
     }
 
-    /// Writes the ledger so that a crash leaves the old or the new one.
-    pub fn save(&self) -> Result<(), ServiceError> {
+    /// Writes the ledger so that a crash leaves the old or the new one; `is_synced` = so that a power cut does, too,
+    /// which takes as long as the disk does.
+    pub fn save(&self, is_synced: bool) -> Result<(), ServiceError> {
         let saved = || {
             let new = self.path.with_extension("new");
             let mut file = fs::File::create(&new)?;
             file.write_all(&serde_json::to_vec(&self.entries)?)?;
-            file.sync_all()?;
+            if is_synced {
+                file.sync_all()?;
+            }
             fs::rename(&new, &self.path)
         };
         saved().map_err(ServiceError::io(format!("write {}", self.path.display())))

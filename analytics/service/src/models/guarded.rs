@@ -98,7 +98,7 @@ impl Model for Guarded {
                 break;
             }
         }
-        self.watch.note(frame.len(), started.elapsed());
+        self.watch.note(frame.at, frame.len(), started.elapsed());
         answer
     }
 }

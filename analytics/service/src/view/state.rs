@@ -52,24 +52,36 @@ pub(crate) struct Watched {
     pub ring: Ring,
 }
 
+/// What people and receivers of alerts ask for.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub incidents: Shelf<Incident>,
     pub anomalies: Shelf<Anomaly>,
     pub actions: Shelf<Action>,
-    pub series: BTreeMap<SeriesKey, Watched>,
-    pub points: usize,
-    pub window_end: UnixNanos,
-    pub window_ns: u64,
     pub line_up: Arc<LineUp>,
     pub budget: BudgetState,
 }
 
-/// The read model. Cheap to share; readers never wait for long, because nothing is computed under the lock
+/// What is drawn. Behind a lock of its own: a window of many series takes a while to draw, alerts do not wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct Charts {
+    pub series: BTreeMap<SeriesKey, Watched>,
+    pub points: usize,
+    /// Series by how far they are known.
+    pub maturities: [usize; 3],
+    pub window_end: UnixNanos,
+    pub window_ns: u64,
+}
+
+/// Rows drawn before others get their turn.
+const DRAWN_AT_ONCE: usize = 4_096;
+
+/// The read model. Cheap to share; readers never wait for long, because nothing is computed under a lock
 /// that grows with more than what they ask for.
 #[derive(Debug)]
 pub struct View {
     state: RwLock<State>,
+    charts: RwLock<Charts>,
     limits: Limits,
     bus: broadcast::Sender<Event>,
 }
@@ -77,7 +89,7 @@ pub struct View {
 impl View {
     /// An empty view.
     pub fn new(limits: Limits) -> Self {
-        Self { state: RwLock::default(), limits, bus: broadcast::Sender::new(EVENTS_KEPT) }
+        Self { state: RwLock::default(), charts: RwLock::default(), limits, bus: broadcast::Sender::new(EVENTS_KEPT) }
     }
 
     /// Takes over one effect and tells the listeners.
@@ -143,9 +155,9 @@ impl View {
 
     /// Series that pass, by key, after `after`.
     pub fn series(&self, after: Option<SeriesKey>, limit: usize, pass: impl Fn(&Series) -> bool) -> (Vec<SeriesSeen>, Option<SeriesKey>) {
-        let state = self.read();
+        let charts = self.charts();
         let lower = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        let mut found: Vec<SeriesSeen> = state
+        let mut found: Vec<SeriesSeen> = charts
             .series
             .range((lower, std::ops::Bound::Unbounded))
             .filter(|(_, watched)| pass(&watched.series))
@@ -160,27 +172,31 @@ impl View {
 
     /// Name and points of one series.
     pub fn points(&self, key: SeriesKey, from: UnixNanos, to: UnixNanos) -> Option<(SeriesSeen, Vec<SeriesPoint>)> {
-        let state = self.read();
-        let watched = state.series.get(&key)?;
+        let charts = self.charts();
+        let watched = charts.series.get(&key)?;
         Some((watched.seen(), watched.ring.between(from, to).collect()))
     }
 
     /// Services, who calls whom, and how they are.
     pub fn topology(&self) -> Topology {
-        topology::of(&self.read())
+        topology::of(&self.read(), &self.charts())
     }
 
     /// Open and kept incidents, open and kept anomalies, series, points.
     pub fn counts(&self) -> [usize; 6] {
+        let (series, points) = {
+            let charts = self.charts();
+            (charts.series.len(), charts.points)
+        };
         let state = self.read();
         let (incidents, anomalies) = (&state.incidents, &state.anomalies);
-        [incidents.open(), incidents.len(), anomalies.open(), anomalies.len(), state.series.len(), state.points]
+        [incidents.open(), incidents.len(), anomalies.open(), anomalies.len(), series, points]
     }
 
     /// End of the newest window, and its length.
     pub fn window(&self) -> (UnixNanos, u64) {
-        let state = self.read();
-        (state.window_end, state.window_ns)
+        let charts = self.charts();
+        (charts.window_end, charts.window_ns)
     }
 
     /// Which models score.
@@ -195,36 +211,42 @@ impl View {
 
     /// Series by how far they are known: learning, provisional, calibrated.
     pub fn maturities(&self) -> [usize; 3] {
-        let state = self.read();
-        [Maturity::Learning, Maturity::Provisional, Maturity::Calibrated]
-            .map(|maturity| state.series.values().filter(|watched| watched.maturity == maturity).count())
+        self.charts().maturities
     }
 
     fn see(&self, series: &Arc<Series>) {
-        let mut state = self.write();
-        if state.series.len() >= self.limits.series && !state.series.contains_key(&series.key) {
+        let mut charts = self.charts_mut();
+        if charts.series.contains_key(&series.key) {
+            return;
+        }
+        if charts.series.len() >= self.limits.series {
             metrics::counter!("geophone_view_series_refused_total").increment(1);
             return;
         }
-        let watched = || Watched { series: series.clone(), maturity: Maturity::Learning, ring: Ring::default() };
-        state.series.entry(series.key).or_insert_with(watched);
+        charts.maturities[Maturity::Learning as usize] += 1;
+        let watched = Watched { series: series.clone(), maturity: Maturity::Learning, ring: Ring::default() };
+        charts.series.insert(series.key, watched);
     }
 
     fn draw(&self, window: &ScoredWindow) {
         let end = window.features.at;
-        let mut state = self.write();
-        let mut grown = 0;
-        let per_series = self.limits.points_per_series.min(self.limits.points / state.series.len().max(1)).max(6);
-        for (row, key) in window.features.keys.iter().enumerate() {
-            let Some(watched) = state.series.get_mut(key) else { continue };
-            grown += watched.ring.put(point_of(window, row));
-            grown -= watched.ring.trim(per_series).min(grown);
-            watched.maturity = window.maturity.get(row).copied().unwrap_or_default();
+        for (part, keys) in window.features.keys.chunks(DRAWN_AT_ONCE).enumerate() {
+            let mut charts = self.charts_mut();
+            let Charts { series, points, maturities, .. } = &mut *charts;
+            let per_series = self.limits.points_per_series.min(self.limits.points / series.len().max(1)).max(6);
+            for (row, key) in (part * DRAWN_AT_ONCE..).zip(keys) {
+                let Some(watched) = series.get_mut(key) else { continue };
+                *points += watched.ring.put(point_of(window, row));
+                *points -= watched.ring.trim(per_series);
+                maturities[watched.maturity as usize] -= 1;
+                watched.maturity = window.maturity.get(row).copied().unwrap_or_default();
+                maturities[watched.maturity as usize] += 1;
+            }
         }
-        state.points = state.series.values().map(|watched| watched.ring.len()).sum::<usize>().max(grown);
-        state.window_end = state.window_end.max(end);
-        state.window_ns = window.window_ns;
-        drop(state);
+        let mut charts = self.charts_mut();
+        charts.window_end = charts.window_end.max(end);
+        charts.window_ns = window.window_ns;
+        drop(charts);
         let body = serde_json::json!({"at": end, "window_ns": window.window_ns, "series": window.features.len()});
         self.tell("window", &body);
     }
@@ -246,6 +268,14 @@ impl View {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn charts(&self) -> RwLockReadGuard<'_, Charts> {
+        self.charts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn charts_mut(&self) -> RwLockWriteGuard<'_, Charts> {
+        self.charts.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

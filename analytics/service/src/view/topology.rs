@@ -1,6 +1,6 @@
 //! Services, who calls whom, and how they are: read off the edge series and what is open.
 
-use super::state::State;
+use super::state::{Charts, State};
 use geophone_proto::{SeriesKind, anomaly::State as Life, incident::Severity};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -57,14 +57,14 @@ pub struct Topology {
     pub edges: Vec<Edge>,
 }
 
-pub(crate) fn of(state: &State) -> Topology {
+pub(crate) fn of(state: &State, charts: &Charts) -> Topology {
     let mut nodes: BTreeMap<&str, Node> = BTreeMap::new();
     let mut edges: BTreeMap<(&str, &str), Edge> = BTreeMap::new();
-    for watched in state.series.values() {
+    for watched in charts.series.values() {
         let series = &*watched.series;
         let node = nodes.entry(&series.service).or_default();
         node.series += 1;
-        let current = watched.ring.last().filter(|point| point.at == state.window_end).and_then(|point| point.actual).unwrap_or(0.0);
+        let current = watched.ring.last().filter(|point| point.at == charts.window_end).and_then(|point| point.actual).unwrap_or(0.0);
         match series.kind {
             SeriesKind::RequestRate => node.requests_per_second += current,
             SeriesKind::EdgeRate | SeriesKind::EdgeErrorRatio => {

@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// thinks for most of the time: this many times as long as the last one took.
 const SNAPSHOT_NS: u64 = 60_000_000_000;
 const SNAPSHOT_SHARE: u64 = 100;
+/// A snapshot that is due begins right after a window was closed, so that it is over before the next one; where none
+/// closes, after so long.
+const SNAPSHOT_WAIT_NS: u64 = 15_000_000_000;
 
 /// Gives a model to score with, by name, version and hash; again after a panic.
 pub type TakeModel = Arc<dyn Fn(&ModelRef) -> Result<Box<dyn Model>, ServiceError> + Send + Sync>;
@@ -106,6 +109,8 @@ struct Stand {
     panicked: BTreeSet<Seq>,
     skipped: BTreeSet<Seq>,
     has_told_caught_up: bool,
+    /// The last step closed a window.
+    has_closed: bool,
 }
 
 impl Thinker {
@@ -168,6 +173,7 @@ impl Thinker {
             panicked: BTreeSet::new(),
             skipped: BTreeSet::new(),
             has_told_caught_up: false,
+            has_closed: false,
         };
         self.pulse.set_brain(true);
         self.note_position(&mut stand);
@@ -184,7 +190,9 @@ impl Thinker {
                 }
             }
             self.note_position(&mut stand);
-            if self.clock.now().0.saturating_sub(stand.saved_at) >= SNAPSHOT_NS.max(stand.took_ns.saturating_mul(SNAPSHOT_SHARE)) {
+            let due = SNAPSHOT_NS.max(stand.took_ns.saturating_mul(SNAPSHOT_SHARE));
+            let wait = if std::mem::take(&mut stand.has_closed) { 0 } else { SNAPSHOT_WAIT_NS };
+            if self.clock.now().0.saturating_sub(stand.saved_at) >= due.saturating_add(wait) {
                 self.save(&mut stand)?;
             }
         }
@@ -218,8 +226,13 @@ impl Thinker {
             self.take(&wanted).into_iter().for_each(|model| stand.brain.offer(model));
         }
         let brain = &mut stand.brain;
-        match catch_unwind(AssertUnwindSafe(|| brain.step(seq, record))) {
-            Ok(effects) => self.hand_on(record.at, effects),
+        let Ok(effects) = catch_unwind(AssertUnwindSafe(|| brain.step(seq, record))) else {
+            return self.recover(stand, seq, record);
+        };
+        stand.has_closed = effects.iter().any(|effect| matches!(effect, Effect::Window(_)));
+        self.hand_on(record.at, effects)?;
+        match catch_unwind(AssertUnwindSafe(|| brain.settle())) {
+            Ok(()) => Ok(()),
             Err(_) => self.recover(stand, seq, record),
         }
     }
