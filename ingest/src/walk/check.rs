@@ -30,9 +30,21 @@ impl Flaw {
     /// Notes bytes that are no UTF-8.
     #[inline]
     pub(crate) fn text(&mut self, bytes: &[u8]) {
-        if std::str::from_utf8(bytes).is_err() {
+        if !is_ascii(bytes) && std::str::from_utf8(bytes).is_err() {
             self.note(INVALID_UTF8);
         }
+    }
+}
+
+/// Whether all bytes are ASCII: by eights, of which the last may overlap the one before. Short texts are the rule.
+#[inline(always)]
+fn is_ascii(bytes: &[u8]) -> bool {
+    match bytes.last_chunk::<8>() {
+        Some(last) => {
+            let eights = bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_ne_bytes(*eight));
+            eights.fold(u64::from_ne_bytes(*last), |all, eight| all | eight) & 0x8080_8080_8080_8080 == 0
+        }
+        None => bytes.iter().fold(0, |all, byte| all | byte) < 0x80,
     }
 }
 
@@ -111,15 +123,15 @@ fn usual_pair(bytes: &[u8]) -> Option<Pair<'_>> {
         let (key, rest) = short(rest, 0x0a)?;
         (key, rest.is_empty().then_some(value)?)
     };
-    let text = match value {
+    match value {
         // Ten bytes could hold more than 64 bits; the long way looks.
-        [0x10 | 0x18, number @ ..] => is_varint(number).then_some(None)?,
+        [0x10 | 0x18, number @ ..] => (is_varint(number) && is_ascii(key)).then_some(Pair { key, text: None }),
         _ => {
             let (text, behind) = short(value, 0x0a)?;
-            (behind.is_empty() && text.is_ascii()).then_some(Some(text))?
+            // Of key and text all that is between them is ASCII too, so one look will do.
+            (behind.is_empty() && is_ascii(bytes)).then_some(Pair { key, text: Some(text) })
         }
-    };
-    key.is_ascii().then_some(Pair { key, text })
+    }
 }
 
 /// Exactly one number of at most nine bytes.

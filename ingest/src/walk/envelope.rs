@@ -53,18 +53,33 @@ thread_local! {
 /// More than this is not kept for the next request of the thread.
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
+/// Resources that are remembered, and the largest.
+const KNOWN_MAX: usize = 32;
+const KNOWN_BYTES_MAX: usize = 2 << 10;
+
 /// What grows while resources and scopes are read.
 struct Grown {
     resources: ResourceCells,
     scopes: [Cells; 2],
     origin: Origin,
     scope_texts: [Vec<u8>; 2],
+    /// By hash of their bytes.
+    known: [Known; KNOWN_MAX],
+}
+
+/// A resource without flaw that an earlier request had: senders repeat theirs in each.
+#[derive(Default)]
+struct Known {
+    bytes: Vec<u8>,
+    attributes: Vec<u8>,
+    origin: Origin,
 }
 
 impl Grown {
     fn empty() -> Self {
         let resources = ResourceCells { texts: std::array::from_fn(|_| Cells::new()), attributes: Cells::new(), hashes: Vec::new() };
-        Self { resources, scopes: std::array::from_fn(|_| Cells::new()), origin: Origin::default(), scope_texts: Default::default() }
+        let known = std::array::from_fn(|_| Known::default());
+        Self { resources, scopes: std::array::from_fn(|_| Cells::new()), origin: Origin::default(), scope_texts: Default::default(), known }
     }
 
     /// Leaves itself to the next request of this thread.
@@ -121,6 +136,19 @@ impl Origin {
         instance.iter_mut().for_each(Vec::clear);
         *hash = 0;
     }
+
+    /// Says what the other says, in its own memory.
+    fn copy(&mut self, other: &Self) {
+        let Self { service, namespace, version, instance, hash } = self;
+        let texts = [(service, &other.service), (namespace, &other.namespace), (version, &other.version)];
+        texts.into_iter().chain(instance.iter_mut().zip(&other.instance)).for_each(|(text, other)| replace(text, other));
+        *hash = other.hash;
+    }
+}
+
+fn replace(text: &mut Vec<u8>, by: &[u8]) {
+    text.clear();
+    text.extend_from_slice(by);
 }
 
 impl<'g> Place<'g> {
@@ -173,7 +201,7 @@ impl<'g> Place<'g> {
 
     /// The rows of the current resource and scope, which exist from the first accepted row on.
     pub(crate) fn rows(&mut self) -> (u32, u32) {
-        let Grown { resources, scopes, origin, scope_texts } = &mut *self.grown;
+        let Grown { resources, scopes, origin, scope_texts, .. } = &mut *self.grown;
         let resource = *self.resource.get_or_insert_with(|| resources.push(origin));
         let scope = *self.scope.get_or_insert_with(|| {
             let row = scopes[0].len();
@@ -181,6 +209,30 @@ impl<'g> Place<'g> {
             row
         });
         (resource, scope)
+    }
+
+    /// Reads the first `Resource` message of a parent, or remembers it.
+    fn begin_resource(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
+        if bytes.len() > KNOWN_BYTES_MAX || self.inherited.0.is_some() || !self.strings.is_empty() {
+            return self.absorb_resource(bytes);
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
+        let slot = xxh3_64_with_seed(bytes, SEED) as usize % KNOWN_MAX;
+        let Grown { resources, origin, known, .. } = &mut *self.grown;
+        if !bytes.is_empty() && known[slot].bytes == bytes {
+            resources.attributes.bytes.extend_from_slice(&known[slot].attributes);
+            origin.copy(&known[slot].origin);
+            return Ok(());
+        }
+        self.absorb_resource(bytes)?;
+        if self.inherited.0.is_none() {
+            let Grown { resources, origin, known, .. } = &mut *self.grown;
+            let Known { bytes: known_bytes, attributes, origin: known_origin } = &mut known[slot];
+            replace(known_bytes, bytes);
+            replace(attributes, resources.attributes.open());
+            known_origin.copy(origin);
+        }
+        Ok(())
     }
 
     /// Reads one `Resource` message; several of one parent are merged as protobuf says.
@@ -218,8 +270,7 @@ impl<'g> Place<'g> {
             _ => None,
         };
         if let Some(slot) = slot {
-            slot.clear();
-            slot.extend_from_slice(pair.text.unwrap_or_default());
+            replace(slot, pair.text.unwrap_or_default());
         }
         // A sum does not depend on the order of the attributes.
         self.grown.origin.hash = self.grown.origin.hash.wrapping_add(xxh3_64_with_seed(bytes, SEED));
@@ -234,8 +285,7 @@ impl<'g> Place<'g> {
             let Some(known) = schema::SCOPE.by_number(number) else { continue };
             check::field(known, value, left, &mut self.inherited)?;
             if let Some(text) = usize::try_from(number).ok().and_then(|at| self.grown.scope_texts.get_mut(at - 1)) {
-                text.clear();
-                text.extend_from_slice(value.bytes()?);
+                replace(text, value.bytes()?);
             }
         }
         Ok(())
@@ -304,8 +354,10 @@ impl<R: Rows> Envelope<'_, '_, R> {
         self.place.grown.origin.clear();
         self.place.inherited = Flaw::default();
         let mut reader = Reader::new(bytes, RESOURCE_LEFT);
+        let mut has_begun = false;
         while let Some((number, value)) = reader.next()? {
             match number {
+                1 if !std::mem::replace(&mut has_begun, true) => self.place.begin_resource(value.bytes()?)?,
                 1 => self.place.absorb_resource(value.bytes()?)?,
                 3 => self.place.inherited.text(value.bytes()?),
                 _ => {}

@@ -6,6 +6,7 @@
 
 use super::{
     WalkError,
+    column::Lists,
     points::as_f64,
     wire::{Reader, Value, each_varint},
 };
@@ -30,14 +31,6 @@ struct Side {
 }
 
 impl Exponential {
-    pub(crate) fn clear(&mut self) {
-        (self.scale, self.zero_count, self.zero_threshold) = (0, 0, 0.0);
-        for side in [&mut self.positive, &mut self.negative] {
-            side.offset = 0;
-            side.counts.clear();
-        }
-    }
-
     /// Takes one of the fields 6 to 9 and 14 of a data point.
     pub(crate) fn field(&mut self, number: u32, value: Value<'_>, left: u32) -> Result<(), WalkError> {
         match number {
@@ -90,15 +83,24 @@ impl Side {
     }
 }
 
-/// The bound with this index: `2^(index * 2^-scale)`; 0 or infinite where doubles end.
-fn bound(scale: i32, index: i64) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "indices are sums of 32-bit numbers, below 2^53")]
-    let index = index as f64;
-    (index * (-f64::from(scale)).exp2()).exp2()
+/// Bounds of a scale: `2^(index * 2^-scale)` has this index; 0 or infinite where doubles end.
+struct Bounds {
+    step: f64,
 }
 
-/// Writes ascending bounds and their counts.
-pub(crate) fn spell_out(histogram: &mut Exponential, bounds: &mut Vec<f64>, buckets: &mut Vec<f64>) {
+impl Bounds {
+    fn of(scale: i32) -> Self {
+        Self { step: (-f64::from(scale)).exp2() }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "indices are sums of 32-bit numbers, below 2^53")]
+    fn at(&self, index: i64) -> f64 {
+        (index as f64 * self.step).exp2()
+    }
+}
+
+/// Writes ascending bounds and their counts into the open lists.
+pub(crate) fn spell_out(histogram: &mut Exponential, bounds: &mut Lists, buckets: &mut Lists) {
     histogram.positive.trim();
     histogram.negative.trim();
     while histogram.positive.counts.len().max(histogram.negative.counts.len()) > BUCKETS_MAX {
@@ -106,16 +108,17 @@ pub(crate) fn spell_out(histogram: &mut Exponential, bounds: &mut Vec<f64>, buck
         histogram.negative.merge_pairs();
         histogram.scale = histogram.scale.saturating_sub(1);
     }
-    let (scale, zero_count) = (histogram.scale, as_f64(histogram.zero_count));
+    let (scale, zero_count) = (Bounds::of(histogram.scale), as_f64(histogram.zero_count));
     let zero = if histogram.zero_threshold > 0.0 { histogram.zero_threshold } else { 0.0 };
-    let mut out = Buckets { bounds, buckets, pending: 0.0 };
+    let (first_bound, first_bucket) = (bounds.numbers().len(), buckets.numbers().len());
+    let mut out = Buckets { bounds: bounds.numbers(), buckets: buckets.numbers(), first_bound, first_bucket, pending: 0.0 };
     let negative = &histogram.negative;
     if !negative.counts.is_empty() {
         let first = i64::from(negative.offset);
         let len = i64::try_from(negative.counts.len()).expect("at most BUCKETS_MAX");
-        out.push(-bound(scale, first + len), 0.0);
+        out.push(-scale.at(first + len), 0.0);
         for (behind, count) in (1..).zip(negative.counts.iter().rev()) {
-            out.push(-bound(scale, first + len - behind), *count);
+            out.push(-scale.at(first + len - behind), *count);
         }
         out.push(-zero, 0.0);
     }
@@ -125,9 +128,9 @@ pub(crate) fn spell_out(histogram: &mut Exponential, bounds: &mut Vec<f64>, buck
     let positive = &histogram.positive;
     if !positive.counts.is_empty() {
         let first = i64::from(positive.offset);
-        out.push(bound(scale, first), 0.0);
+        out.push(scale.at(first), 0.0);
         for (place, count) in (1..).zip(&positive.counts) {
-            out.push(bound(scale, first + place), *count);
+            out.push(scale.at(first + place), *count);
         }
     }
     out.finish();
@@ -136,6 +139,9 @@ pub(crate) fn spell_out(histogram: &mut Exponential, bounds: &mut Vec<f64>, buck
 struct Buckets<'a> {
     bounds: &'a mut Vec<f64>,
     buckets: &'a mut Vec<f64>,
+    /// Where the open lists begin.
+    first_bound: usize,
+    first_bucket: usize,
     /// Counts that wait for the next finite, greater bound.
     pending: f64,
 }
@@ -147,8 +153,8 @@ impl Buckets<'_> {
         let bound = if bound == 0.0 { 0.0 } else { bound };
         if bound == f64::NEG_INFINITY || bound.is_nan() || bound == f64::INFINITY {
             self.pending += count;
-        } else if self.bounds.last().is_some_and(|last| *last >= bound) {
-            if let Some(last) = self.buckets.last_mut() {
+        } else if self.bounds[self.first_bound..].last().is_some_and(|last| *last >= bound) {
+            if let Some(last) = self.buckets[self.first_bucket..].last_mut() {
                 *last += count + std::mem::take(&mut self.pending);
             }
         } else {
@@ -159,7 +165,7 @@ impl Buckets<'_> {
 
     /// The last bucket has no upper bound.
     fn finish(self) {
-        if !self.bounds.is_empty() || self.pending > 0.0 {
+        if self.bounds.len() > self.first_bound || self.pending > 0.0 {
             self.buckets.push(self.pending);
         }
     }

@@ -3,9 +3,9 @@
 //! Invariant: a cell is open until `seal`; `cancel` takes back what a refused row left behind.
 
 use super::{slab::room, wire::put_varint};
-use arrow_array::{Array, BinaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray, types::Float64Type};
+use arrow_array::{Array, BinaryArray, FixedSizeBinaryArray, StringArray};
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, Field};
+use arrow_schema::ArrowError;
 use std::sync::Arc;
 
 /// Bytes of different lengths. Offsets fit `i32`: `Allowance` ends a walk long before.
@@ -15,22 +15,20 @@ pub(crate) struct Cells {
     ends: Vec<i32>,
 }
 
+impl Default for Cells {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cells {
     pub(crate) fn new() -> Self {
         Self { bytes: Vec::new(), ends: vec![0] }
     }
 
-    /// Makes room for so many more rows of so many bytes, if the guess is right.
-    pub(crate) fn reserve(&mut self, rows: usize, bytes: usize) {
+    /// Makes room for so many more rows; their bytes find room as they come.
+    pub(crate) fn reserve(&mut self, rows: usize) {
         self.ends.reserve(rows);
-        self.bytes.reserve(bytes);
-    }
-
-    /// Cells for so many rows of so many bytes, if the guess is right.
-    pub(crate) fn with_capacity(rows: usize, bytes: usize) -> Self {
-        let mut ends = Vec::with_capacity(rows + 1);
-        ends.push(0);
-        Self { bytes: Vec::with_capacity(bytes), ends }
     }
 
     /// Where cells end, behind a zero.
@@ -98,11 +96,19 @@ impl Cells {
         self.ends.push(i32::try_from(self.bytes.len()).expect("the allowance is below 2 GiB"));
     }
 
+    fn open_at(&self) -> usize {
+        self.ends.last().map_or(0, |end| usize::try_from(*end).expect("offsets are lengths"))
+    }
+
+    /// What the open cell holds so far.
+    pub(crate) fn open(&self) -> &[u8] {
+        &self.bytes[self.open_at()..]
+    }
+
     /// Forgets the open cell.
     #[inline]
     pub(crate) fn cancel(&mut self) {
-        let end = self.ends.last().map_or(0, |end| usize::try_from(*end).expect("offsets are lengths"));
-        self.bytes.truncate(end);
+        self.bytes.truncate(self.open_at());
     }
 
     fn offsets(ends: Vec<i32>) -> OffsetBuffer<i32> {
@@ -138,7 +144,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes the field `framed`, which begins at `at` in the message.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, at: usize, framed: &[u8], cells: &mut Cells) {
         if framed.first().is_none_or(|key| *key >= 0x80) {
             self.end(cells);
@@ -161,35 +167,6 @@ impl<'a> Run<'a> {
             cells.items(&self.whole[self.start..self.end], &self.keys[..self.count]);
             self.count = 0;
         }
-    }
-}
-
-/// Lists of numbers.
-#[derive(Debug)]
-pub(crate) struct Lists {
-    pub(crate) numbers: Vec<f64>,
-    ends: Vec<i32>,
-}
-
-impl Lists {
-    pub(crate) fn new() -> Self {
-        Self { numbers: Vec::new(), ends: vec![0] }
-    }
-
-    /// Ends the open list.
-    pub(crate) fn seal(&mut self) {
-        self.ends.push(i32::try_from(self.numbers.len()).expect("the allowance is below 2 GiB"));
-    }
-
-    pub(crate) fn push(&mut self, numbers: &[f64]) {
-        self.numbers.extend_from_slice(numbers);
-        self.seal();
-    }
-
-    pub(crate) fn into_array(self) -> Result<Arc<dyn Array>, ArrowError> {
-        let numbers = PrimitiveArray::<Float64Type>::new(self.numbers.into(), None);
-        let field = Arc::new(Field::new_list_field(numbers.data_type().clone(), false));
-        Ok(Arc::new(ListArray::try_new(field, Cells::offsets(self.ends), Arc::new(numbers), None)?))
     }
 }
 

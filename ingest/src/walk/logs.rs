@@ -3,15 +3,16 @@
 use super::{
     WalkError,
     check::{self, Flaw},
+    column::{Blobs, Ids, Numbers, Texts, growing},
     envelope::{EXPANSION_EXCEEDED, Place, ROW_LEFT, Rows},
-    fill::{Cells, enum_u8, ids},
+    fill::{Run, enum_u8},
     schema,
     wire::{Reader, Value},
 };
-use arrow_array::{UInt8Array, UInt32Array, UInt64Array};
+use arrow_array::types::{UInt8Type, UInt32Type, UInt64Type};
 use geophone_proto::{attributes::value_to_json, columns::Logs, otlp::common::v1::AnyValue};
 use prost::Message;
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 /// Bytes that a row takes beside its texts and attributes.
 const ROW_BYTES: usize = 64;
@@ -19,17 +20,19 @@ const ROW_BYTES: usize = 64;
 /// A usual record, with its share of the resource.
 const BYTES_PER_RECORD: usize = 300;
 
-/// The growing columns of `Logs`.
-pub(crate) struct LogRows {
-    resource: Vec<u32>,
-    scope: Vec<u32>,
-    time_ns: Vec<u64>,
-    severity: Vec<u8>,
-    severity_text: Cells,
-    body: Cells,
-    trace_id: Vec<u8>,
-    span_id: Vec<u8>,
-    attributes: Cells,
+growing! {
+    /// The growing columns of `Logs`.
+    LogRows => Logs {
+        resource: Numbers<UInt32Type>,
+        scope: Numbers<UInt32Type>,
+        time_ns: Numbers<UInt64Type>,
+        severity: Numbers<UInt8Type>,
+        severity_text: Texts,
+        body: Texts,
+        trace_id: Ids<16>,
+        span_id: Ids<8>,
+        attributes: Blobs,
+    }
 }
 
 /// One record's fields, the last of each.
@@ -52,9 +55,16 @@ impl Rows for LogRows {
         let mut record = Record::default();
         let mut flaw = place.inherited;
         let mut reader = Reader::new(bytes, ROW_LEFT);
+        let mut run = Run::of(bytes);
         while let Some((number, value)) = reader.next()? {
-            self.field(number, (value, reader.framed()), &mut record, &mut flaw)?;
+            if number == 6 {
+                check::pair(value.bytes()?, ROW_LEFT, &mut flaw)?;
+                run.take(reader.begun(bytes.len()), reader.framed(), &mut self.attributes);
+            } else {
+                record.field(number, value, &mut flaw)?;
+            }
         }
+        run.end(&mut self.attributes);
         let refused = match flaw.0 {
             Some(reason) => Some(reason),
             None => {
@@ -78,6 +88,32 @@ impl Rows for LogRows {
 }
 
 impl<'a> Record<'a> {
+    #[inline]
+    fn field(&mut self, number: u32, value: Value<'a>, flaw: &mut Flaw) -> Result<(), WalkError> {
+        match number {
+            1 => self.time_ns = value.fixed64()?,
+            2 => self.severity = value.low32()?,
+            3 => {
+                self.severity_text = value.bytes()?;
+                flaw.text(self.severity_text);
+            }
+            5 => self.absorb_body(value.bytes()?, flaw)?,
+            9 => self.trace_id = value.bytes()?,
+            10 => self.span_id = value.bytes()?,
+            11 => self.observed_ns = value.fixed64()?,
+            12 => {
+                self.event_name = value.bytes()?;
+                flaw.text(self.event_name);
+            }
+            _ => {
+                if let Some(known) = schema::LOG_RECORD.by_number(number) {
+                    check::field(known, value, ROW_LEFT, flaw)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Text as it is, anything else as JSON.
     fn body(&self) -> Cow<'a, [u8]> {
         match self.body_text {
@@ -103,56 +139,9 @@ impl<'a> Record<'a> {
 }
 
 impl LogRows {
-    /// Columns for a request of so many bytes; a guess that is wrong costs time only.
-    pub(crate) fn new(wire_bytes: usize) -> Self {
-        let rows = wire_bytes / BYTES_PER_RECORD + 1;
-        Self {
-            resource: Vec::with_capacity(rows),
-            scope: Vec::with_capacity(rows),
-            time_ns: Vec::with_capacity(rows),
-            severity: Vec::with_capacity(rows),
-            severity_text: Cells::with_capacity(rows, 8 * rows),
-            body: Cells::with_capacity(rows, 64 * rows),
-            trace_id: Vec::with_capacity(16 * rows),
-            span_id: Vec::with_capacity(8 * rows),
-            attributes: Cells::with_capacity(rows, wire_bytes / 2),
-        }
-    }
-
-    #[inline]
-    fn field<'a>(
-        &mut self,
-        number: u32,
-        (value, framed): (Value<'a>, &[u8]),
-        record: &mut Record<'a>,
-        flaw: &mut Flaw,
-    ) -> Result<(), WalkError> {
-        match number {
-            1 => record.time_ns = value.fixed64()?,
-            2 => record.severity = value.low32()?,
-            3 => {
-                record.severity_text = value.bytes()?;
-                flaw.text(record.severity_text);
-            }
-            5 => record.absorb_body(value.bytes()?, flaw)?,
-            6 => {
-                check::pair(value.bytes()?, ROW_LEFT, flaw)?;
-                self.attributes.item(framed);
-            }
-            9 => record.trace_id = value.bytes()?,
-            10 => record.span_id = value.bytes()?,
-            11 => record.observed_ns = value.fixed64()?,
-            12 => {
-                record.event_name = value.bytes()?;
-                flaw.text(record.event_name);
-            }
-            _ => {
-                if let Some(known) = schema::LOG_RECORD.by_number(number) {
-                    check::field(known, value, ROW_LEFT, flaw)?;
-                }
-            }
-        }
-        Ok(())
+    /// Columns for a request of so many bytes.
+    pub(crate) fn new(wire_bytes: usize) -> Box<Self> {
+        Self::spare(wire_bytes / BYTES_PER_RECORD + 1)
     }
 
     fn push(&mut self, record: &Record<'_>, body: &[u8], (resource, scope): (u32, u32)) {
@@ -163,22 +152,8 @@ impl LogRows {
         self.severity_text.push(record.severity_text);
         self.body.push(body);
         // OTLP: a record with an id of another length belongs to no trace.
-        self.trace_id.extend_from_slice(if record.trace_id.len() == 16 { record.trace_id } else { &[0; 16] });
-        self.span_id.extend_from_slice(if record.span_id.len() == 8 { record.span_id } else { &[0; 8] });
+        self.trace_id.push(record.trace_id);
+        self.span_id.push(record.span_id);
         self.attributes.seal();
-    }
-
-    pub(crate) fn finish(self) -> Result<Logs, WalkError> {
-        Ok(Logs::try_new(vec![
-            Arc::new(UInt32Array::from(self.resource)),
-            Arc::new(UInt32Array::from(self.scope)),
-            Arc::new(UInt64Array::from(self.time_ns)),
-            Arc::new(UInt8Array::from(self.severity)),
-            self.severity_text.into_text()?,
-            self.body.into_text()?,
-            ids(16, self.trace_id)?,
-            ids(8, self.span_id)?,
-            self.attributes.into_binary()?,
-        ])?)
     }
 }

@@ -3,15 +3,15 @@
 use super::{
     WalkError,
     check::{self, Flaw, Reason},
+    column::{Blobs, Flags, Ids, Lists, Numbers, Texts, growing},
     envelope::{EXPANSION_EXCEEDED, Place, ROW_LEFT, Rows},
-    fill::{Cells, Lists, enum_u8, ids},
-    points::{POINT_LEFT, Point, Scratch},
+    fill::enum_u8,
+    points::{OpenCells, POINT_LEFT, Point, broken_rule},
     schema,
     wire::Reader,
 };
-use arrow_array::{BooleanArray, Float64Array, UInt8Array, UInt32Array, UInt64Array};
+use arrow_array::types::{Float64Type, UInt8Type, UInt32Type, UInt64Type};
 use geophone_proto::columns::{PointKind, Points};
-use std::sync::Arc;
 
 /// Bytes that a row takes beside its texts, lists and attributes.
 const ROW_BYTES: usize = 128;
@@ -19,26 +19,27 @@ const ROW_BYTES: usize = 128;
 /// A usual point, with its share of metric and resource.
 const BYTES_PER_POINT: usize = 200;
 
-/// The growing columns of `Points`.
-pub(crate) struct PointRows {
-    resource: Vec<u32>,
-    scope: Vec<u32>,
-    metric: Cells,
-    unit: Cells,
-    kind: Vec<u8>,
-    temporality: Vec<u8>,
-    monotonic: Vec<bool>,
-    start_ns: Vec<u64>,
-    time_ns: Vec<u64>,
-    value: Vec<f64>,
-    count: Vec<u64>,
-    flags: Vec<u32>,
-    bounds: Lists,
-    buckets: Lists,
-    exemplar_trace_id: Vec<u8>,
-    exemplar_span_id: Vec<u8>,
-    attributes: Cells,
-    scratch: Scratch,
+growing! {
+    /// The growing columns of `Points`.
+    PointRows => Points {
+        resource: Numbers<UInt32Type>,
+        scope: Numbers<UInt32Type>,
+        metric: Texts,
+        unit: Texts,
+        kind: Numbers<UInt8Type>,
+        temporality: Numbers<UInt8Type>,
+        monotonic: Flags,
+        start_ns: Numbers<UInt64Type>,
+        time_ns: Numbers<UInt64Type>,
+        value: Numbers<Float64Type>,
+        count: Numbers<UInt64Type>,
+        flags: Numbers<UInt32Type>,
+        bounds: Lists,
+        buckets: Lists,
+        exemplar_trace_id: Ids<16>,
+        exemplar_span_id: Ids<8>,
+        attributes: Blobs,
+    }
 }
 
 /// What the points of one metric share.
@@ -52,6 +53,8 @@ struct Metric<'a> {
     since: usize,
     temporality: u32,
     monotonic: bool,
+    /// The member, as long as it came in one field, which is the rule.
+    only: Option<(PointKind, &'a [u8])>,
 }
 
 impl<'a> Metric<'a> {
@@ -70,7 +73,11 @@ impl<'a> Metric<'a> {
                     metric.unit = value.bytes()?;
                     flaw.text(metric.unit);
                 }
-                5 | 7 | 9 | 10 | 11 => metric.absorb(number, place, value.bytes()?)?,
+                5 | 7 | 9 | 10 | 11 => {
+                    let is_first = metric.member == 0;
+                    metric.absorb(number, place, value.bytes()?)?;
+                    metric.only = kind_of(number).filter(|_| is_first).zip(value.bytes().ok());
+                }
                 _ => {
                     if let Some(known) = schema::METRIC.by_number(number) {
                         check::field(known, value, ROW_LEFT, flaw)?;
@@ -114,6 +121,9 @@ impl Rows for PointRows {
     fn take(&mut self, bytes: &[u8], place: &mut Place<'_>) -> Result<(), WalkError> {
         let mut flaw = place.inherited;
         let metric = Metric::read(bytes, &mut flaw)?;
+        if let Some((kind, points)) = metric.only {
+            return self.points(kind, points, (&metric, flaw), place);
+        }
         let mut reader = Reader::new(bytes, ROW_LEFT);
         let mut at = 0;
         while let Some((number, value)) = reader.next()? {
@@ -131,29 +141,9 @@ impl Rows for PointRows {
 }
 
 impl PointRows {
-    /// Columns for a request of so many bytes; a guess that is wrong costs time only.
-    pub(crate) fn new(wire_bytes: usize) -> Self {
-        let rows = wire_bytes / BYTES_PER_POINT + 1;
-        Self {
-            resource: Vec::with_capacity(rows),
-            scope: Vec::with_capacity(rows),
-            metric: Cells::with_capacity(rows, 24 * rows),
-            unit: Cells::with_capacity(rows, 4 * rows),
-            kind: Vec::with_capacity(rows),
-            temporality: Vec::with_capacity(rows),
-            monotonic: Vec::with_capacity(rows),
-            start_ns: Vec::with_capacity(rows),
-            time_ns: Vec::with_capacity(rows),
-            value: Vec::with_capacity(rows),
-            count: Vec::with_capacity(rows),
-            flags: Vec::with_capacity(rows),
-            bounds: Lists::new(),
-            buckets: Lists::new(),
-            exemplar_trace_id: Vec::with_capacity(16 * rows),
-            exemplar_span_id: Vec::with_capacity(8 * rows),
-            attributes: Cells::with_capacity(rows, wire_bytes / 2),
-            scratch: Scratch::default(),
-        }
+    /// Columns for a request of so many bytes.
+    pub(crate) fn new(wire_bytes: usize) -> Box<Self> {
+        Self::spare(wire_bytes / BYTES_PER_POINT + 1)
     }
 
     fn points(
@@ -169,13 +159,13 @@ impl PointRows {
                 continue;
             }
             let (bytes, mut flaw) = (value.bytes()?, flaw);
-            self.scratch.clear();
-            let point = Point::read(kind, bytes, &mut self.attributes, &mut self.scratch, &mut flaw)?;
-            let lists = self.scratch.bounds.len() + self.scratch.buckets.len();
-            let cost = ROW_BYTES + metric.name.len() + metric.unit.len() + 8 * lists + bytes.len();
+            let cells = OpenCells { attributes: &mut self.attributes, bounds: &mut self.bounds, buckets: &mut self.buckets };
+            let point = Point::read(kind, bytes, cells, &mut flaw)?;
+            let (bounds, buckets) = (self.bounds.open(), self.buckets.open());
+            let cost = ROW_BYTES + metric.name.len() + metric.unit.len() + 8 * (bounds.len() + buckets.len()) + bytes.len();
             let refused: Option<Reason> = flaw
                 .0
-                .or_else(|| self.scratch.broken_rule(kind))
+                .or_else(|| broken_rule(kind, bounds, buckets))
                 .or_else(|| if place.allow(cost) { None } else { Some(EXPANSION_EXCEEDED) });
             match refused {
                 None => {
@@ -184,6 +174,7 @@ impl PointRows {
                 }
                 Some(reason) => {
                     self.attributes.cancel();
+                    [&mut self.bounds, &mut self.buckets].into_iter().for_each(Lists::cancel);
                     place.refused.note(reason, metric.name);
                 }
             }
@@ -204,32 +195,10 @@ impl PointRows {
         self.value.push(point.value);
         self.count.push(point.count);
         self.flags.push(point.flags);
-        self.bounds.push(&self.scratch.bounds);
-        self.buckets.push(&self.scratch.buckets);
-        self.exemplar_trace_id.extend_from_slice(&point.exemplar_trace_id);
-        self.exemplar_span_id.extend_from_slice(&point.exemplar_span_id);
+        self.bounds.seal();
+        self.buckets.seal();
+        self.exemplar_trace_id.push(&point.exemplar_trace_id);
+        self.exemplar_span_id.push(&point.exemplar_span_id);
         self.attributes.seal();
-    }
-
-    pub(crate) fn finish(self) -> Result<Points, WalkError> {
-        Ok(Points::try_new(vec![
-            Arc::new(UInt32Array::from(self.resource)),
-            Arc::new(UInt32Array::from(self.scope)),
-            self.metric.into_text()?,
-            self.unit.into_text()?,
-            Arc::new(UInt8Array::from(self.kind)),
-            Arc::new(UInt8Array::from(self.temporality)),
-            Arc::new(BooleanArray::from(self.monotonic)),
-            Arc::new(UInt64Array::from(self.start_ns)),
-            Arc::new(UInt64Array::from(self.time_ns)),
-            Arc::new(Float64Array::from(self.value)),
-            Arc::new(UInt64Array::from(self.count)),
-            Arc::new(UInt32Array::from(self.flags)),
-            self.bounds.into_array()?,
-            self.buckets.into_array()?,
-            ids(16, self.exemplar_trace_id)?,
-            ids(8, self.exemplar_span_id)?,
-            self.attributes.into_binary()?,
-        ])?)
     }
 }

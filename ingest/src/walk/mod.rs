@@ -4,6 +4,7 @@
 //! by the log's readers and by `replay`. Invariant: the same bytes always give the same rows.
 
 mod check;
+mod column;
 mod dictionary;
 mod envelope;
 mod exponential;

@@ -46,6 +46,15 @@ impl Slab {
         Spot { at, bytes }
     }
 
+    /// Puts bytes one after another, room for whose sum there is.
+    pub(crate) fn put_each(&mut self, bytes: impl Iterator<Item = u8>) -> Spot {
+        let at = self.0.len();
+        bytes.for_each(|byte| self.0.push(byte));
+        let bytes = self.0.len() - at;
+        self.0.extend_zeros(whole(bytes) - bytes);
+        Spot { at, bytes }
+    }
+
     /// Puts a column of cells.
     pub(crate) fn cells(&mut self, cells: &Cells) -> Pair {
         Pair(self.put(cells.ends()), self.put(&cells.bytes))
@@ -66,7 +75,8 @@ impl Laid {
         self.0.len()
     }
 
-    fn slice(&self, spot: Spot) -> Buffer {
+    /// The bytes of a column.
+    pub(crate) fn slice(&self, spot: Spot) -> Buffer {
         self.0.slice_with_length(spot.at, spot.bytes)
     }
 
@@ -80,7 +90,8 @@ impl Laid {
         FixedSizeBinaryArray::try_new(width, self.slice(spot), None)
     }
 
-    fn offsets(&self, spot: Spot) -> OffsetBuffer<i32> {
+    /// Where the cells or lists of a column end.
+    pub(crate) fn offsets(&self, spot: Spot) -> OffsetBuffer<i32> {
         OffsetBuffer::new(ScalarBuffer::from(self.slice(spot)))
     }
 

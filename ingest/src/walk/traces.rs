@@ -3,14 +3,14 @@
 use super::{
     WalkError,
     check::{self, Flaw, Reason},
+    column::{Blobs, Ids, Numbers, Texts, growing},
     envelope::{Place, ROW_LEFT, Rows},
-    fill::{Cells, Run, enum_u8},
+    fill::{Run, enum_u8},
     schema,
-    slab::{Slab, room},
     wire::{Reader, Value},
 };
+use arrow_array::types::{UInt8Type, UInt32Type, UInt64Type};
 use geophone_proto::columns::Spans;
-use std::cell::Cell;
 
 const TRACE_ID: Reason = "trace_id";
 const SPAN_ID: Reason = "span_id";
@@ -22,31 +22,25 @@ const BYTES_PER_SPAN: usize = 400;
 /// What a row costs beside its texts.
 const ROW_BYTES: usize = 96;
 
-/// Columns that hold more than this are not kept for the next request of the thread.
-const KEPT_BYTES_MAX: usize = 2 << 20;
-
-thread_local! {
-    /// Columns of an earlier request, empty: roomy enough as a rule, and in the core's cache.
-    static SPARE: Cell<Option<Box<SpanRows>>> = const { Cell::new(None) };
-}
-
-/// The growing columns of `Spans`.
-pub(crate) struct SpanRows {
-    resource: Vec<u32>,
-    scope: Vec<u32>,
-    trace_id: Vec<u8>,
-    span_id: Vec<u8>,
-    parent_span_id: Vec<u8>,
-    name: Cells,
-    route: Cells,
-    peer: Cells,
-    kind: Vec<u8>,
-    start_ns: Vec<u64>,
-    end_ns: Vec<u64>,
-    status: Vec<u8>,
-    status_message: Cells,
-    attributes: Cells,
-    events: Cells,
+growing! {
+    /// The growing columns of `Spans`.
+    SpanRows => Spans {
+        resource: Numbers<UInt32Type>,
+        scope: Numbers<UInt32Type>,
+        trace_id: Ids<16>,
+        span_id: Ids<8>,
+        parent_span_id: Ids<8>,
+        name: Texts,
+        route: Texts,
+        peer: Texts,
+        kind: Numbers<UInt8Type>,
+        start_ns: Numbers<UInt64Type>,
+        end_ns: Numbers<UInt64Type>,
+        status: Numbers<UInt8Type>,
+        status_message: Texts,
+        attributes: Blobs,
+        events: Blobs,
+    }
 }
 
 /// One span's fields, the last of each.
@@ -138,42 +132,9 @@ impl<'a> Span<'a> {
 }
 
 impl SpanRows {
-    /// Columns for a request of so many bytes; a guess that is wrong costs time only.
+    /// Columns for a request of so many bytes.
     pub(crate) fn new(wire_bytes: usize) -> Box<Self> {
-        let mut columns = SPARE.take().unwrap_or_else(|| Box::new(Self::empty()));
-        let rows = wire_bytes / BYTES_PER_SPAN + 1;
-        let Self { resource, scope, trace_id, span_id, parent_span_id, name, route, peer, .. } = &mut *columns;
-        [resource, scope].into_iter().for_each(|column| column.reserve(rows));
-        trace_id.reserve(16 * rows);
-        [span_id, parent_span_id].into_iter().for_each(|column| column.reserve(8 * rows));
-        name.reserve(rows, 24 * rows);
-        [route, peer].into_iter().for_each(|column| column.reserve(rows, 0));
-        let Self { kind, start_ns, end_ns, status, status_message, attributes, events, .. } = &mut *columns;
-        [kind, status].into_iter().for_each(|column| column.reserve(rows));
-        [start_ns, end_ns].into_iter().for_each(|column| column.reserve(rows));
-        [status_message, events].into_iter().for_each(|column| column.reserve(rows, 0));
-        attributes.reserve(rows, wire_bytes / 4 * 3);
-        columns
-    }
-
-    fn empty() -> Self {
-        Self {
-            resource: Vec::new(),
-            scope: Vec::new(),
-            trace_id: Vec::new(),
-            span_id: Vec::new(),
-            parent_span_id: Vec::new(),
-            name: Cells::new(),
-            route: Cells::new(),
-            peer: Cells::new(),
-            kind: Vec::new(),
-            start_ns: Vec::new(),
-            end_ns: Vec::new(),
-            status: Vec::new(),
-            status_message: Cells::new(),
-            attributes: Cells::new(),
-            events: Cells::new(),
-        }
+        Self::spare(wire_bytes / BYTES_PER_SPAN + 1)
     }
 
     #[inline]
@@ -212,9 +173,9 @@ impl SpanRows {
     fn push(&mut self, span: &Span<'_>, (resource, scope): (u32, u32)) {
         self.resource.push(resource);
         self.scope.push(scope);
-        self.trace_id.extend_from_slice(span.trace_id);
-        self.span_id.extend_from_slice(span.span_id);
-        self.parent_span_id.extend_from_slice(if span.parent_span_id.is_empty() { &[0; 8] } else { span.parent_span_id });
+        self.trace_id.push(span.trace_id);
+        self.span_id.push(span.span_id);
+        self.parent_span_id.push(span.parent_span_id);
         self.name.push(span.name);
         self.route.push(span.route);
         self.peer.push(span.peer.iter().find(|text| !text.is_empty()).copied().unwrap_or_default());
@@ -225,60 +186,5 @@ impl SpanRows {
         self.status_message.push(span.status_message);
         self.attributes.seal();
         self.events.seal();
-    }
-
-    pub(crate) fn finish(self: Box<Self>) -> Result<Spans, WalkError> {
-        let spans = self.laid()?;
-        self.keep();
-        Ok(spans)
-    }
-
-    fn laid(&self) -> Result<Spans, WalkError> {
-        let Self { resource, scope, trace_id, span_id, parent_span_id, kind, start_ns, end_ns, status, .. } = self;
-        let cells = [&self.name, &self.route, &self.peer, &self.status_message, &self.attributes, &self.events];
-        let ids = [trace_id, span_id, parent_span_id];
-        let words = [resource, scope].into_iter().map(|it| room(it)).sum::<usize>();
-        let longs = [start_ns, end_ns].into_iter().map(|it| room(it)).sum::<usize>();
-        let bytes = words + longs + ids.into_iter().chain([kind, status]).map(|it| room(it)).sum::<usize>();
-        let mut slab = Slab::new(bytes + cells.iter().map(|cells| cells.room()).sum::<usize>());
-        let [resource, scope] = [resource, scope].map(|it| slab.put(it));
-        let [start_ns, end_ns] = [start_ns, end_ns].map(|it| slab.put(it));
-        let [trace_id, span_id, parent_span_id] = ids.map(|it| slab.put(it));
-        let [kind, status] = [kind, status].map(|it| slab.put(it));
-        let [name, route, peer, status_message, attributes, events] = cells.map(|it| slab.cells(it));
-        let laid = slab.finish();
-        let columns = (
-            laid.numbers(resource),
-            laid.numbers(scope),
-            laid.ids(16, trace_id)?,
-            laid.ids(8, span_id)?,
-            laid.ids(8, parent_span_id)?,
-            laid.texts(name)?,
-            laid.texts(route)?,
-            laid.texts(peer)?,
-            laid.numbers(kind),
-            laid.numbers(start_ns),
-            laid.numbers(end_ns),
-            laid.numbers(status),
-            laid.texts(status_message)?,
-            laid.bytes_of(attributes)?,
-            laid.bytes_of(events)?,
-        );
-        Ok(Spans::from_columns(laid.bytes(), columns)?)
-    }
-
-    /// Leaves the columns to the next request of this thread.
-    fn keep(mut self: Box<Self>) {
-        let Self { resource, scope, trace_id, span_id, parent_span_id, kind, start_ns, end_ns, status, .. } = &mut *self;
-        [resource, scope].into_iter().for_each(Vec::clear);
-        [trace_id, span_id, parent_span_id, kind, status].into_iter().for_each(Vec::clear);
-        [start_ns, end_ns].into_iter().for_each(Vec::clear);
-        let Self { name, route, peer, status_message, attributes, events, .. } = &mut *self;
-        let cells = [name, route, peer, status_message, attributes, events];
-        let held: usize = cells.iter().map(|cells| cells.held()).sum();
-        cells.into_iter().for_each(Cells::clear);
-        if held <= KEPT_BYTES_MAX {
-            SPARE.set(Some(self));
-        }
     }
 }

@@ -113,11 +113,7 @@ pub(crate) fn walk_within(
     let mut warning = None;
     let mut place = Place::new(wire.len(), grant);
     let columns = match signal {
-        Signal::Traces => {
-            let mut rows = SpanRows::new(wire.len());
-            Envelope { place: &mut place, rows: &mut *rows }.walk(&wire)?;
-            Columns::Traces(rows.finish()?)
-        }
+        Signal::Traces => Columns::Traces(through(&wire, SpanRows::new(wire.len()), &mut place)?.finish()?),
         Signal::Metrics => Columns::Metrics(through(&wire, PointRows::new(wire.len()), &mut place)?.finish()?),
         Signal::Logs => Columns::Logs(through(&wire, LogRows::new(wire.len()), &mut place)?.finish()?),
         Signal::Profiles => {
@@ -126,15 +122,15 @@ pub(crate) fn walk_within(
             let dictionary = Dictionary::read(&wire)?;
             // Resources may point to the strings as well.
             place = place.with_strings(dictionary.strings.clone());
-            Columns::Profiles(through(&wire, ProfileRows::new(&dictionary, votes.winner()), &mut place)?.finish()?)
+            Columns::Profiles(through(&wire, Box::new(ProfileRows::new(&dictionary, votes.winner())), &mut place)?.finish()?)
         }
     };
     let (resources, scopes, rejected) = place.finish()?;
     Ok(Walked { batch: Batch { tenant, arrived_at: at, resources, scopes, columns }, rejected, warning })
 }
 
-fn through<R: Rows>(wire: &[u8], mut rows: R, place: &mut Place<'_>) -> Result<R, WalkError> {
-    Envelope { place, rows: &mut rows }.walk(wire)?;
+fn through<R: Rows>(wire: &[u8], mut rows: Box<R>, place: &mut Place<'_>) -> Result<Box<R>, WalkError> {
+    Envelope { place, rows: &mut *rows }.walk(wire)?;
     Ok(rows)
 }
 

@@ -72,6 +72,8 @@ proptest! {
         for signal in SIGNALS {
             let wire = random_wire(signal, &mut dice);
             compare(signal, &wire)?;
+            // Its resources are remembered now.
+            compare(signal, &wire)?;
         }
     }
 
