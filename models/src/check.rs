@@ -4,7 +4,7 @@
 //! with `limit_memory` called first and its time bounded, and turns the child's end into words with
 //! `ending`: so a model that crashes, hangs or swells a runtime never takes the service down.
 
-use crate::{card, error::ModelError, folder, runtime::Runtime};
+use crate::{card, error::ModelError, folder, runtime::Runtime, trust::Trust};
 use geophone_proto::{feature::FeatureSchema, model::ModelCard, seam::Model};
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Duration};
@@ -21,17 +21,17 @@ pub struct CheckReport {
 }
 
 /// Everything that must hold before the model may score with these features.
-pub fn check(folder: &Path, schema: &FeatureSchema) -> Result<CheckReport, ModelError> {
-    check_with(folder, schema, Runtime::of_this_process())
+pub fn check(folder: &Path, schema: &FeatureSchema, trust: &Trust) -> Result<CheckReport, ModelError> {
+    check_with(folder, schema, trust, Runtime::of_this_process())
 }
 
 /// The same in a given runtime.
-pub fn check_with(folder: &Path, schema: &FeatureSchema, runtime: Runtime) -> Result<CheckReport, ModelError> {
+pub fn check_with(folder: &Path, schema: &FeatureSchema, trust: &Trust, runtime: Runtime) -> Result<CheckReport, ModelError> {
     let card = folder::read_card(folder)?;
     card::verify_schema(&card, schema).inspect_err(|error| {
         metrics::counter!("geophone_models_refused_total", "reason" => error.reason()).increment(1);
     })?;
-    let model = folder::open(folder, runtime)?;
+    let model = folder::open(folder, trust, runtime)?;
     Ok(CheckReport { card: model.card().clone(), runtime: model.runtime().into(), deviation: model.deviation() })
 }
 

@@ -33,6 +33,18 @@ pub enum ModelError {
         /// By the file.
         found: String,
     },
+    /// A key that is none.
+    #[error("`{key}` is no minisign public key: write the second line of the .pub file, 56 characters")]
+    Key {
+        /// As written.
+        key: String,
+    },
+    /// A model of nobody trusted.
+    #[error("card.toml is not trusted: {reason}; sign it by `minisign -Sm card.toml` with a key of `models.trusted_keys`")]
+    Signature {
+        /// What is wrong.
+        reason: String,
+    },
     /// The bytes are no ONNX graph.
     #[error("model.onnx is not a readable ONNX file: {reason}")]
     NotOnnx {
@@ -153,9 +165,10 @@ impl ModelError {
     /// What it asks of the caller.
     pub const fn class(&self) -> Class {
         match self {
-            Self::Unreadable { .. } | Self::NoRuntime { .. } => Class::Config,
+            Self::Unreadable { .. } | Self::NoRuntime { .. } | Self::Key { .. } => Class::Config,
             Self::Card { .. }
             | Self::Hash { .. }
+            | Self::Signature { .. }
             | Self::NotOnnx { .. }
             | Self::Operator { .. }
             | Self::Width { .. }
@@ -178,6 +191,7 @@ impl ModelError {
             Self::Unreadable { .. } => "unreadable",
             Self::Card { .. } => "card",
             Self::Hash { .. } => "hash",
+            Self::Key { .. } | Self::Signature { .. } => "signature",
             Self::NotOnnx { .. } => "not_onnx",
             Self::Operator { .. } => "operator",
             Self::Width { .. } => "width",

@@ -1,33 +1,46 @@
-//! A model folder on disk: `model.onnx`, `card.toml`, `check.parquet`.
+//! A model folder on disk: `model.onnx`, `card.toml`, `check.parquet`, and `card.toml.minisig` where keys are trusted.
 
-use crate::{card, check_rows::CheckRows, error::ModelError, onnx_model::OnnxModel, runtime::Runtime};
+use crate::{
+    card,
+    check_rows::CheckRows,
+    error::ModelError,
+    onnx_model::OnnxModel,
+    runtime::Runtime,
+    trust::{SIGNATURE_FILE, Trust},
+};
 use geophone_proto::{model::ModelCard, seam::Model};
 use std::path::Path;
 
 /// A larger file is no model for this service, and is not read into memory.
 pub const FILE_BYTES_MAX: u64 = 256 << 20;
 
-/// Reads and verifies the card alone.
+/// Reads and verifies the card alone, whosever it is.
 pub fn read_card(folder: &Path) -> Result<ModelCard, ModelError> {
+    read_trusted(folder, &Trust::default())
+}
+
+/// Reads and verifies the card of somebody trusted.
+fn read_trusted(folder: &Path, trust: &Trust) -> Result<ModelCard, ModelError> {
     let bytes = read(folder, "card.toml")?;
+    trust.verify(&bytes, || read(folder, SIGNATURE_FILE))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| ModelError::Card { reason: "it is not UTF-8 text".into() })?;
     card::parse(text)
 }
 
 /// Verifies and loads the model of this folder in the runtime of this process.
-pub fn load(folder: &Path) -> Result<Box<dyn Model>, ModelError> {
-    load_with(folder, Runtime::of_this_process())
+pub fn load(folder: &Path, trust: &Trust) -> Result<Box<dyn Model>, ModelError> {
+    load_with(folder, trust, Runtime::of_this_process())
 }
 
 /// Verifies and loads the model of this folder in this runtime.
-pub fn load_with(folder: &Path, runtime: Runtime) -> Result<Box<dyn Model>, ModelError> {
-    Ok(Box::new(open(folder, runtime)?))
+pub fn load_with(folder: &Path, trust: &Trust, runtime: Runtime) -> Result<Box<dyn Model>, ModelError> {
+    Ok(Box::new(open(folder, trust, runtime)?))
 }
 
 /// The same, typed; every refusal is counted by reason.
-pub(crate) fn open(folder: &Path, runtime: Runtime) -> Result<OnnxModel, ModelError> {
+pub(crate) fn open(folder: &Path, trust: &Trust, runtime: Runtime) -> Result<OnnxModel, ModelError> {
     let opened = || {
-        let card = read_card(folder)?;
+        let card = read_trusted(folder, trust)?;
         let model = read(folder, "model.onnx")?;
         card::verify_hash(&card, &model)?;
         let rows = CheckRows::read(&read(folder, "check.parquet")?, &card)?;

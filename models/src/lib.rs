@@ -18,6 +18,7 @@ mod runtime;
 mod shipped;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub use baseline::Baseline;
 pub use card::{sha256_hex, verify_schema};
@@ -27,3 +28,4 @@ pub use folder::{load, load_with, read_card};
 pub use onnx_model::{OnnxModel, TOLERANCE};
 pub use runtime::{Runtime, RuntimeInfo, runtime};
 pub use shipped::{shipped, shipped_card, shipped_files, shipped_with};
+pub use trust::{SIGNATURE_FILE, Trust};

@@ -1,7 +1,7 @@
 //! Whole-crate tests: folders that must load, and many that must be refused in one sentence.
 
 use crate::{
-    Baseline, ModelError, Runtime, check_with, load_with, runtime, sha256_hex,
+    Baseline, ModelError, Runtime, Trust, check_with, load_with, runtime, sha256_hex,
     shipped::{shipped_card, shipped_files, shipped_with},
 };
 use geophone_proto::{
@@ -132,7 +132,7 @@ fn runtimes() -> Vec<Runtime> {
 fn refused(directory: &Path, word: &str) -> ModelError {
     let mut last = None;
     for runtime in runtimes() {
-        let error = check_with(directory, &schema(), runtime).expect_err("the folder must be refused");
+        let error = check_with(directory, &schema(), &Trust::default(), runtime).expect_err("the folder must be refused");
         let shown = error.to_string();
         assert!(shown.contains(word), "`{shown}` does not say `{word}`");
         assert!(!shown.contains('\n') && !shown.contains("panicked") && !shown.contains("unwrap") && shown.len() < 600, "{shown}");
@@ -145,9 +145,9 @@ fn refused(directory: &Path, word: &str) -> ModelError {
 fn a_good_folder_loads_with_its_batch_dimension_unnamed() {
     let directory = folder(&encode(&linear()));
     for runtime in runtimes() {
-        let report = check_with(directory.path(), &schema(), runtime).expect("the folder is right");
+        let report = check_with(directory.path(), &schema(), &Trust::default(), runtime).expect("the folder is right");
         assert!(report.deviation < 1e-5);
-        let mut model = load_with(directory.path(), runtime).expect("the folder is right");
+        let mut model = load_with(directory.path(), &Trust::default(), runtime).expect("the folder is right");
         for rows in [0, 1, 2, 16, 17, 161, 256, 257, 1000] {
             let x: Vec<f32> = (0..rows * 3).map(|place| place as f32 / 100.0).collect();
             let mut scores = vec![9.0];
@@ -165,7 +165,7 @@ fn further_outputs_are_ignored() {
     graph_of(&mut model).node.push(node("Neg", &["score"], &["other"]));
     graph_of(&mut model).output.push(value("other", &[None, Some(1)], DataType::Float));
     for runtime in runtimes() {
-        load_with(folder(&encode(&model)).path(), runtime).expect("only the first output counts");
+        load_with(folder(&encode(&model)).path(), &Trust::default(), runtime).expect("only the first output counts");
     }
 }
 
@@ -219,9 +219,9 @@ fn graphs_that_cannot_score_are_refused() {
 #[test]
 fn a_model_of_another_width_names_both() {
     let directory = folder(&encode(&linear()));
-    let error = check_with(directory.path(), &FeatureSchema::of(["a", "b"]), Runtime::Embedded).expect_err("three are not two");
+    let error = check_with(directory.path(), &FeatureSchema::of(["a", "b"]), &Trust::default(), Runtime::Embedded).expect_err("three are not two");
     assert!(error.to_string().contains("3 features") && error.to_string().contains("has 2"), "{error}");
-    let error = check_with(directory.path(), &FeatureSchema::of(["a", "c", "b"]), Runtime::Embedded).expect_err("the order differs");
+    let error = check_with(directory.path(), &FeatureSchema::of(["a", "c", "b"]), &Trust::default(), Runtime::Embedded).expect_err("the order differs");
     assert!(error.to_string().contains("`b`, not `c`"), "{error}");
     let mut model = linear();
     graph_of(&mut model).input[0] = value("x", &[None, Some(5)], DataType::Float);
@@ -340,7 +340,7 @@ proptest! {
         let directory = folder(&bytes);
         for runtime in runtimes() {
             // A flip may leave a good model; then its numbers were checked.
-            if let Err(error) = load_with(directory.path(), runtime) {
+            if let Err(error) = load_with(directory.path(), &Trust::default(), runtime) {
                 let shown = error.to_string();
                 prop_assert!(!shown.contains("panicked") && !shown.contains('\n'), "{shown}");
             }
@@ -350,7 +350,7 @@ proptest! {
     #[test]
     fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let directory = folder(&bytes);
-        prop_assert!(load_with(directory.path(), Runtime::Embedded).is_err());
+        prop_assert!(load_with(directory.path(), &Trust::default(), Runtime::Embedded).is_err());
     }
 
     #[test]
@@ -405,7 +405,7 @@ fn the_shipped_files_make_a_folder_that_passes() {
     let card = shipped_card();
     let schema = FeatureSchema::of(card.features.iter().map(String::as_str));
     for runtime in runtimes() {
-        let report = check_with(directory.path(), &schema, runtime).expect("the shipped model is right");
+        let report = check_with(directory.path(), &schema, &Trust::default(), runtime).expect("the shipped model is right");
         assert_eq!(report.card, card);
     }
 }
@@ -516,6 +516,6 @@ fn scalers_trees_and_encoders_run_everywhere() {
     let expected: Vec<f32> = x.chunks(3).map(|row| if row[0] <= 1.0 { 0.25 } else { 0.75 }).collect();
     put(directory.path(), "check.parquet", &parquet(&schema().names, &x, &expected));
     for runtime in runtimes() {
-        check_with(directory.path(), &schema(), runtime).unwrap_or_else(|error| panic!("{runtime:?}: {error}"));
+        check_with(directory.path(), &schema(), &Trust::default(), runtime).unwrap_or_else(|error| panic!("{runtime:?}: {error}"));
     }
 }

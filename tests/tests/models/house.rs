@@ -28,7 +28,16 @@ impl House {
     }
 
     pub fn start(&self) -> Server {
-        Server::start(&self.folder.path().join("data"), &[])
+        self.start_with(&[])
+    }
+
+    pub fn start_with(&self, arguments: &[&str]) -> Server {
+        Server::start(&self.folder.path().join("data"), arguments)
+    }
+
+    /// Where the server keeps a model.
+    pub fn kept(&self, name: &str, version: &str) -> PathBuf {
+        self.folder.path().join("data/models").join(name).join(version)
     }
 
     /// Sends so many seconds of event time, a request a second and service.

@@ -3,6 +3,7 @@
 
 mod house;
 mod python;
+mod signed;
 
 use geophone_tests::server::{Server, eventually};
 use house::{House, geophone};

@@ -4,7 +4,7 @@ use geophone_engine::{
     detect::{baseline::LargestDeviation, explain},
     feature_schema,
 };
-use geophone_models::{Baseline, Runtime};
+use geophone_models::{Baseline, Runtime, Trust};
 use geophone_proto::{SeriesKey, UnixNanos, feature::FeatureFrame, seam::Model};
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 use proptest::{
@@ -131,7 +131,7 @@ fn contributions_add_up_whatever_the_model() {
     let schema = feature_schema();
     let models: Vec<Box<dyn Model>> = vec![
         geophone_models::shipped_with(Runtime::Embedded).expect("the shipped model loads"),
-        geophone_models::load_with(folder.path(), Runtime::Embedded).expect("the user's model is sound"),
+        geophone_models::load_with(folder.path(), &Trust::default(), Runtime::Embedded).expect("the user's model is sound"),
         Box::new(Baseline::max_abs_z(&schema)),
         Box::new(Baseline::mean_abs_z(&schema)),
         Box::new(Baseline::norm_z(&schema)),

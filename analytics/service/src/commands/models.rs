@@ -12,6 +12,7 @@ use crate::{
     models::{ModelFiles, in_child, in_process},
 };
 use clap::{Args, Subcommand};
+use geophone_models::Trust;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,9 @@ enum What {
         /// Memory that the check may use.
         #[arg(long, env = "GEOPHONE_MEMORY_LIMIT", value_name = "SIZE", default_value = "512MiB")]
         memory_limit: String,
+        /// Refuse a folder that none of these minisign public keys has signed; may be given again.
+        #[arg(long, value_name = "KEY")]
+        trusted_key: Vec<String>,
         /// Check in this very process.
         #[arg(long, hide = true)]
         in_process: bool,
@@ -132,10 +136,12 @@ impl Models {
                 let answer = remote.get("/api/v1/models", &[])?;
                 print_items(format.format(), &answer, items(&answer), COLUMNS)
             }
-            What::Check { folder, memory_limit, in_process, format } => {
+            What::Check { folder, memory_limit, trusted_key, in_process, format } => {
                 let wrong = || ServiceError::Usage(format!("--memory-limit `{memory_limit}` is not a size: write `512MiB`"));
                 let memory_bytes = parse_size(&memory_limit).ok_or_else(wrong)?;
-                let report = if in_process { self::in_process(&folder, memory_bytes) } else { in_child(&folder, memory_bytes) };
+                let trust = Trust::in_keys(trusted_key).map_err(|error| ServiceError::Usage(error.to_string()))?;
+                let report =
+                    if in_process { self::in_process(&folder, memory_bytes, &trust) } else { in_child(&folder, memory_bytes, &trust) };
                 print_value(format.format(), &json!(report?))
             }
             What::Show(step) => step.show(),

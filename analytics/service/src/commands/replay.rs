@@ -114,7 +114,7 @@ fn read_config(file: Option<&Path>) -> Result<Config, ServiceError> {
 }
 
 fn brain_of(config: &Config, model: &str) -> Result<Brain, ServiceError> {
-    Ok(Brain::new(config.settings(), models::load_checked(model, &config.data_dir, config.memory_limit)?))
+    Ok(Brain::new(config.settings(), models::load_checked(model, &config.data_dir, config.memory_limit, &config.models.trust)?))
 }
 
 /// Every message to every fold; how many messages could not be read.

@@ -12,6 +12,7 @@ use geophone_engine::{
     settings::{ActionMode, Policy, Settings},
 };
 use geophone_ingest::{Right, TlsFiles};
+use geophone_models::Trust;
 use geophone_proto::action::millis;
 use serde::{Deserialize, Serialize};
 use serde_yaml_ng::Value;
@@ -77,6 +78,8 @@ pub struct Api {
 pub struct Models {
     /// Scores where the log does not say otherwise.
     pub active: String,
+    /// Whose models may be loaded.
+    pub trust: Trust,
     /// Of a hundred series, those that a canary speaks for.
     pub canary_percent: u32,
     /// Beyond this a model goes back by itself.
@@ -219,6 +222,7 @@ impl Config {
             policies: read.policies(),
             models: Models {
                 active: read.text("models.active"),
+                trust: read.trust(),
                 canary_percent: u32::try_from(read.count("models.canary_percent")).unwrap_or(99),
                 latency_max: read.span("models.rollback.latency_max"),
                 trial: TrialBounds {
@@ -427,6 +431,13 @@ impl Reader<'_> {
             }
         }
         parsed
+    }
+
+    fn trust(&mut self) -> Trust {
+        const KEYS: &str = "models.trusted_keys";
+        let keys: Vec<String> = self.list(KEYS);
+        let wrong = |error: geophone_models::ModelError| Problem::new(KEYS, error.to_string());
+        Trust::in_keys(keys).map_err(|error| self.problems.push(wrong(error))).unwrap_or_default()
     }
 
     fn targets(&mut self, path: &'static str) -> Vec<Target> {

@@ -297,6 +297,14 @@ pub const FIELDS: &[Field] = &[
         "you have trained another",
     ),
     fixed(
+        "models.trusted_keys",
+        Kind::Texts,
+        "[]",
+        "minisign public keys (second line of the .pub file): with any named, a model folder must hold `card.toml.minisig` by one of them, or it is \
+         neither checked, added nor loaded; the model inside the program needs none",
+        "only models of your own build may score",
+    ),
+    fixed(
         "models.canary_percent",
         Kind::Count(1, 99),
         "10",

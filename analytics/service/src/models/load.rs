@@ -5,6 +5,7 @@ use super::{
     trial_run,
 };
 use crate::error::ServiceError;
+use geophone_models::Trust;
 use geophone_proto::seam::Model;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 const SHIPPED: &str = "default";
 
 /// Finds what was meant; `folder` is where it lies, none for the one inside the program.
-pub(super) fn find(wanted: &str, data_dir: &Path) -> Result<Option<PathBuf>, ServiceError> {
+fn find(wanted: &str, data_dir: &Path) -> Result<Option<PathBuf>, ServiceError> {
     if wanted == SHIPPED {
         return Ok(None);
     }
@@ -36,29 +37,29 @@ pub(super) fn find(wanted: &str, data_dir: &Path) -> Result<Option<PathBuf>, Ser
     }
 }
 
-/// Loads a model for a command that runs by itself.
-pub fn load(wanted: &str, data_dir: &Path) -> Result<Box<dyn Model>, ServiceError> {
-    let loaded = match find(wanted, data_dir)? {
+/// Finds a model and checks it in a child process; `folder` as `find` gives it.
+pub fn find_checked(wanted: &str, data_dir: &Path, memory_bytes: u64, trust: &Trust) -> Result<Option<PathBuf>, ServiceError> {
+    let found = find(wanted, data_dir)?;
+    if let Some(folder) = &found {
+        trial_run::in_child(folder, memory_bytes, trust)?;
+    }
+    Ok(found)
+}
+
+/// Loads a model for a command that runs by itself, after the check.
+pub fn load_checked(wanted: &str, data_dir: &Path, memory_bytes: u64, trust: &Trust) -> Result<Box<dyn Model>, ServiceError> {
+    let loaded = match find_checked(wanted, data_dir, memory_bytes, trust)? {
         None => geophone_models::shipped(),
-        Some(folder) => geophone_models::load(&folder),
+        Some(folder) => geophone_models::load(&folder, trust),
     };
     loaded.map_err(|error| ServiceError::room(error.class(), error))
 }
 
-/// The same after a check in a child process.
-pub fn load_checked(wanted: &str, data_dir: &Path, memory_bytes: u64) -> Result<Box<dyn Model>, ServiceError> {
-    if let Some(folder) = find(wanted, data_dir)? {
-        trial_run::in_child(&folder, memory_bytes)?;
-    }
-    load(wanted, data_dir)
-}
-
 /// The model that the service starts with, checked, and known to the registry from here on.
 pub fn start(wanted: &str, registry: &Registry) -> Result<Known, ServiceError> {
-    let known = match find(wanted, registry.data_dir())? {
+    let known = match find_checked(wanted, registry.data_dir(), registry.memory_bytes(), registry.trust())? {
         None => registry.shipped(),
         Some(folder) => {
-            trial_run::in_child(&folder, registry.memory_bytes())?;
             let card = geophone_models::read_card(&folder).map_err(|error| ServiceError::room(error.class(), error))?;
             Known { card, folder: Some(folder) }
         }

@@ -12,7 +12,7 @@ mod tests;
 mod trial_run;
 mod upload;
 
-pub use load::{load, load_checked, start};
+pub use load::{find_checked, load_checked, start};
 pub use registry::{Known, Registry};
 pub use shown::{ModelShown, find_shown, meant, shown, state_of};
 pub use stopwatch::{Latency, Stopwatch};

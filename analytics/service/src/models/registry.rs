@@ -11,6 +11,7 @@ use super::{
     upload::ModelFiles,
 };
 use crate::error::ServiceError;
+use geophone_models::Trust;
 use geophone_proto::{
     Class,
     model::{LineUp, ModelCard, ModelRef},
@@ -41,6 +42,7 @@ pub struct Known {
 pub struct Registry {
     data_dir: PathBuf,
     memory_bytes: u64,
+    trust: Trust,
     known: Mutex<BTreeMap<ModelRef, Known>>,
     bench: Mutex<Vec<Box<dyn Model>>>,
     watches: Mutex<BTreeMap<ModelRef, Arc<Stopwatch>>>,
@@ -50,8 +52,8 @@ pub struct Registry {
 
 impl Registry {
     /// Looks through `data_dir/models`; leftovers of interrupted additions go.
-    pub fn open(data_dir: &Path, memory_bytes: u64) -> Self {
-        let registry = Self::empty(data_dir, memory_bytes);
+    pub fn open(data_dir: &Path, memory_bytes: u64, trust: Trust) -> Self {
+        let registry = Self { trust, ..Self::empty(data_dir, memory_bytes) };
         let shelf = data_dir.join("models");
         for leftover in entries(&shelf).into_iter().filter(|path| name_of(path).starts_with(".incoming-")) {
             if let Err(error) = fs::remove_dir_all(&leftover) {
@@ -68,6 +70,7 @@ impl Registry {
         Self {
             data_dir: data_dir.to_owned(),
             memory_bytes,
+            trust: Trust::default(),
             known: Mutex::default(),
             bench: Mutex::default(),
             watches: Mutex::default(),
@@ -83,6 +86,11 @@ impl Registry {
     /// What a check may use.
     pub const fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// Whose models may be loaded.
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The model inside the program.
@@ -137,7 +145,7 @@ impl Registry {
         let Known { folder, .. } = known.ok_or_else(gone)?;
         let loaded = match &folder {
             None => geophone_models::shipped(),
-            Some(folder) => geophone_models::load(folder),
+            Some(folder) => geophone_models::load(folder, &self.trust),
         };
         let loaded = loaded.map_err(|error| ServiceError::room(error.class(), error))?;
         if loaded.card().model_ref() != *model {
@@ -193,7 +201,7 @@ impl Registry {
                 Err(ServiceError::Room { class: Class::Busy, message: taken(&card) })
             };
         }
-        let report = trial_run::in_child(incoming, self.memory_bytes)?;
+        let report = trial_run::in_child(incoming, self.memory_bytes, &self.trust)?;
         let folder = shelf.join(&card.name).join(&card.version);
         let placed = fs::create_dir_all(shelf.join(&card.name)).and_then(|()| fs::rename(incoming, &folder));
         placed.map_err(ServiceError::io(format!("keep the model in {}", folder.display())))?;

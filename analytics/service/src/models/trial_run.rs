@@ -4,7 +4,7 @@
 use super::registry::refused;
 use crate::{error::ServiceError, wiring::plain};
 use geophone_engine::feature_schema;
-use geophone_models::{CheckReport, check};
+use geophone_models::{CheckReport, Trust, check};
 use std::{
     io::Read,
     os::unix::process::ExitStatusExt,
@@ -20,16 +20,17 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// Checks in this process: what the child does. Bounds its own memory first.
-pub fn in_process(folder: &Path, memory_bytes: u64) -> Result<CheckReport, ServiceError> {
+pub fn in_process(folder: &Path, memory_bytes: u64, trust: &Trust) -> Result<CheckReport, ServiceError> {
     check::limit_memory(memory_bytes).map_err(ServiceError::io("bound the memory of the check"))?;
-    geophone_models::check(folder, &feature_schema()).map_err(|error| refused(check::within(error, memory_bytes)))
+    geophone_models::check(folder, &feature_schema(), trust).map_err(|error| refused(check::within(error, memory_bytes)))
 }
 
 /// Checks in a child of this same program, bounded in memory and time.
-pub fn in_child(folder: &Path, memory_bytes: u64) -> Result<CheckReport, ServiceError> {
+pub fn in_child(folder: &Path, memory_bytes: u64, trust: &Trust) -> Result<CheckReport, ServiceError> {
     let program = std::env::current_exe().map_err(ServiceError::io("find this program's own file"))?;
     let mut child = Command::new(program)
         .args(["models", "check", "--in-process", "--output", "json", "--memory-limit", &format!("{memory_bytes}B")])
+        .args(trust.keys().flat_map(|key| ["--trusted-key", key]))
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

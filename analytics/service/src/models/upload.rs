@@ -1,8 +1,9 @@
-//! The three files of a model as they come in: a folder, or the body of a request (multipart form, or
-//! JSON with base64).
+//! The files of a model as they come in: a folder, or the body of a request (multipart form, or JSON with
+//! base64). Three are always wanted, the signature only where keys are trusted.
 
 use crate::error::ServiceError;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use geophone_models::SIGNATURE_FILE;
 use std::{fs, io::Read, path::Path};
 
 /// Names of the files, all of them wanted.
@@ -10,16 +11,22 @@ const NAMES: [&str; 3] = ["card.toml", "model.onnx", "check.parquet"];
 /// All three files together.
 pub const UPLOAD_BYTES_MAX: u64 = 64 << 20;
 
-/// Contents of `card.toml`, `model.onnx` and `check.parquet`.
+/// Contents of `card.toml`, `model.onnx`, `check.parquet`, and of `card.toml.minisig` if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ModelFiles([Vec<u8>; 3]);
+pub struct ModelFiles {
+    wanted: [Vec<u8>; 3],
+    signature: Option<Vec<u8>>,
+}
 
 impl ModelFiles {
     /// Reads a folder; what is no regular file, or too large, is refused.
     pub fn read(folder: &Path) -> Result<Self, ServiceError> {
         let mut files = Self::default();
+        if folder.join(SIGNATURE_FILE).exists() {
+            files.signature = Some(Vec::new());
+        }
         let mut left = UPLOAD_BYTES_MAX;
-        for (name, content) in NAMES.iter().zip(&mut files.0) {
+        for (name, content) in files.named_mut() {
             let path = folder.join(name);
             let unreadable = |reason: String| {
                 ServiceError::Negative(format!(
@@ -35,16 +42,24 @@ impl ModelFiles {
             file.take(left + 1).read_to_end(content).map_err(|error| unreadable(error.to_string()))?;
             let length = content.len() as u64;
             if length > left {
-                return Err(unreadable(format!("the three files hold more than {} MiB of memory", UPLOAD_BYTES_MAX >> 20)));
+                return Err(unreadable(format!("the files hold more than {} MiB of memory", UPLOAD_BYTES_MAX >> 20)));
             }
             left -= length;
         }
         Ok(files)
     }
 
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
+        NAMES.into_iter().zip(&self.wanted).chain(self.signature.iter().map(|content| (SIGNATURE_FILE, content)))
+    }
+
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Vec<u8>)> {
+        NAMES.into_iter().zip(&mut self.wanted).chain(self.signature.iter_mut().map(|content| (SIGNATURE_FILE, content)))
+    }
+
     /// Writes them into a folder, durably.
     pub(super) fn write(&self, folder: &Path) -> Result<(), ServiceError> {
-        for (name, content) in NAMES.iter().zip(&self.0) {
+        for (name, content) in self.named() {
             let path = folder.join(name);
             let written = fs::write(&path, content).and_then(|()| fs::File::open(&path)?.sync_all());
             written.map_err(ServiceError::io(format!("write {}", path.display())))?;
@@ -54,7 +69,7 @@ impl ModelFiles {
 
     /// As a multipart form: body and content type.
     pub fn to_multipart(&self) -> (Vec<u8>, String) {
-        let taken = |boundary: &str| self.0.iter().any(|content| find(content, boundary.as_bytes()).is_some());
+        let taken = |boundary: &str| self.named().any(|(_, content)| find(content, boundary.as_bytes()).is_some());
         let mut boundary = "geophone-model-0".to_owned();
         for number in 1u64.. {
             if !taken(&boundary) {
@@ -63,7 +78,7 @@ impl ModelFiles {
             boundary = format!("geophone-model-{number}");
         }
         let mut body = Vec::new();
-        for (name, content) in NAMES.iter().zip(&self.0) {
+        for (name, content) in self.named() {
             let head = format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n");
             body.extend_from_slice(head.as_bytes());
             body.extend_from_slice(content);
@@ -111,13 +126,13 @@ impl ModelFiles {
         if let Some(folder) = text("folder") {
             return Self::read(Path::new(folder)).map_err(|error| error.to_string());
         }
-        let mut files = Self::default();
-        for (name, content) in NAMES.iter().zip(&mut files.0) {
+        let mut files = Self { signature: fields.get(SIGNATURE_FILE).map(|_| Vec::new()), ..Self::default() };
+        for (name, content) in files.named_mut() {
             let text = text(name).ok_or_else(|| format!("`{name}` is missing: the body must be {wanted}"))?;
             *content = match STANDARD.decode(text.trim()) {
                 Ok(content) => content,
-                // A card has quotes, which base64 has not.
-                Err(_) if *name == "card.toml" => text.as_bytes().to_vec(),
+                // A card has quotes and a signature has colons, which base64 has not.
+                Err(_) if name.starts_with("card.toml") => text.as_bytes().to_vec(),
                 Err(error) => return Err(format!("`{name}` is not base64: {error}")),
             };
         }
@@ -127,7 +142,10 @@ impl ModelFiles {
 
 /// Files of a form so far.
 #[derive(Default)]
-struct Found([Option<Vec<u8>>; 3]);
+struct Found {
+    wanted: [Option<Vec<u8>>; 3],
+    signature: Option<Vec<u8>>,
+}
 
 impl Found {
     fn put(&mut self, head: &str, content: &[u8]) -> Result<(), String> {
@@ -138,22 +156,28 @@ impl Found {
                 .map(|text| text.trim_matches('"').to_owned())
         };
         let (field, file) = (names("name="), names("filename="));
-        let place = NAMES.iter().position(|wanted| field.as_deref() == Some(*wanted) || file.as_deref() == Some(*wanted));
+        let is = |wanted: &str| field.as_deref() == Some(wanted) || file.as_deref() == Some(wanted);
+        if is(SIGNATURE_FILE) {
+            self.signature = Some(content.to_vec());
+            return Ok(());
+        }
+        let place = NAMES.iter().position(|wanted| is(wanted));
         let place = place.ok_or_else(|| {
             format!("the form has a part `{}`: card.toml, model.onnx and check.parquet are wanted", field.unwrap_or_default())
         })?;
-        self.0[place] = Some(content.to_vec());
+        self.wanted[place] = Some(content.to_vec());
         Ok(())
     }
 
     fn done(self) -> Result<ModelFiles, String> {
-        let [card, model, check] = self.0;
+        let [card, model, check] = self.wanted;
         let missing = |name: &str| format!("the form lacks the part `{name}`: card.toml, model.onnx and check.parquet are wanted");
-        Ok(ModelFiles([
+        let wanted = [
             card.ok_or_else(|| missing(NAMES[0]))?,
             model.ok_or_else(|| missing(NAMES[1]))?,
             check.ok_or_else(|| missing(NAMES[2]))?,
-        ]))
+        ];
+        Ok(ModelFiles { wanted, signature: self.signature })
     }
 }
 

@@ -73,7 +73,7 @@ impl Service {
         let (sink, arrivals) = mpsc::channel(ARRIVALS);
         let (submitter, submissions) = Submitter::new(SUBMISSIONS);
 
-        let models = Arc::new(Registry::open(&config.data_dir, config.memory_limit));
+        let models = Arc::new(Registry::open(&config.data_dir, config.memory_limit, config.models.trust.clone()));
         let start = models::start(&config.models.active, &models)?.card.model_ref();
         // Said at once rather than by the brain's thread.
         models.prepare(&start)?;
