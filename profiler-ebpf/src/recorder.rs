@@ -258,6 +258,11 @@ impl Recorder {
         let State { table, modules, .. } = state;
         let chain = event.user_frames();
         let length = chain.len();
+        if event.kind() == Some(Kind::OnCpu)
+            && let Some(watch) = table.judge(event.header.tgid, length)
+        {
+            self.programs.watch(event.header.tgid, watch);
+        }
         let Some(process) = table.get_mut(event.header.tgid) else { return };
         self.addresses.clear();
         if !event.stack.is_empty() {
@@ -266,10 +271,6 @@ impl Recorder {
                 return;
             }
             self.addresses.clear();
-        } else if event.kind() == Some(Kind::OnCpu)
-            && let Some(watch) = table.judge(event.header.tgid, length)
-        {
-            self.programs.watch(event.header.tgid, watch);
         }
         // The first is where it is, the others are where it returns to.
         self.addresses.extend(chain.enumerate().map(|(depth, address)| address.saturating_sub(u64::from(depth > 0))));

@@ -40,7 +40,7 @@ export async function stacksPage({ go }) {
               ["Service", (process) => process.service],
               ["Process", (process) => `${process.name} (${process.pid})`],
               ["Stacks are linked by", (process) => known(process)],
-              ["Unwound by", (process) => (process.frame_pointers ? "frame pointers" : ".eh_frame")],
+              ["Unwound by", (process) => (process.frame_pointers === null ? "not known yet" : process.frame_pointers ? "frame pointers" : ".eh_frame")],
             ], services)
             : empty("No process here says that it belongs to a service: set OTEL_SERVICE_NAME where it starts.")]
         : empty(`None runs: ${state.note}. `, h("code", {}, "geophone doctor"), " says what is missing.")),

@@ -50,6 +50,7 @@ pub struct Process {
     looks: usize,
     seen: u32,
     short: u32,
+    needs_snapshot: bool,
 }
 
 impl Process {
@@ -68,18 +69,20 @@ impl Process {
         self.unwinder.get_or_insert_with(|| Unwinder::new(&self.mappings, modules))
     }
 
-    /// See `Table::judge`.
+    /// Whether it is not known yet if frame pointers reach.
+    const fn is_on_trial(&self) -> bool {
+        self.seen < TRIAL && !self.needs_snapshot
+    }
+
+    /// See `Table::judge`; whether that ended the trial.
     fn judge(&mut self, frames: usize) -> bool {
-        if self.seen >= TRIAL || self.watch.flags & watch::SNAPSHOT != 0 {
+        if !self.is_on_trial() {
             return false;
         }
         self.seen += 1;
         self.short += u32::from(frames < 4);
-        let decided = self.short * 3 >= TRIAL;
-        if decided {
-            self.watch.flags |= watch::SNAPSHOT;
-        }
-        decided
+        self.needs_snapshot = self.short * 3 >= TRIAL;
+        !self.is_on_trial()
     }
 
     /// Whether an address outside of everything known is worth another look now.
@@ -129,6 +132,7 @@ impl Table {
                 looks: 0,
                 seen: 0,
                 short: 0,
+                needs_snapshot: false,
             };
             self.alive.insert(pid, process);
             self.facts.insert(number, Facts { pid, own_pid: own_pid(pid), name: comm.to_owned(), is_alive: true, ..Facts::default() });
@@ -143,15 +147,18 @@ impl Table {
     }
 
     /// Learns from a sample whether frame pointers reach; gives what the kernel's side must know when that has just been
-    /// decided against.
+    /// decided.
     pub fn judge(&mut self, pid: u32, frames: usize) -> Option<Watch> {
         let process = self.alive.get_mut(&pid)?;
-        let decided = process.judge(frames);
-        if let Some(facts) = self.facts.get_mut(&process.number) {
-            facts.needs_snapshot |= decided;
-            facts.is_judged |= decided || process.seen >= TRIAL;
+        if !process.judge(frames) {
+            return None;
         }
-        decided.then_some(process.watch)
+        process.watch.flags &= !watch::SNAPSHOT;
+        process.watch.flags |= u32::from(process.needs_snapshot || self.only.is_some()) * watch::SNAPSHOT;
+        if let Some(facts) = self.facts.get_mut(&process.number) {
+            (facts.needs_snapshot, facts.is_judged) = (process.needs_snapshot, true);
+        }
+        Some(process.watch)
     }
 
     /// Reads what the process is now; whether that changes what the kernel's side must know.
@@ -191,10 +198,10 @@ impl Table {
         let is_watched = self.only.as_ref().map_or(is_watched, |only| only.contains(&pid));
         wanted.flags |= u32::from(is_watched) * watch::WATCHED;
         wanted.flags |= u32::from(self.watch_all || self.only.is_some()) * watch::KEEP_UNTAGGED;
-        // Asked for by hand: whole stacks from the first sample on.
-        wanted.flags |= u32::from(self.only.is_some() && is_watched) * watch::SNAPSHOT;
-        wanted.flags |= process.watch.flags & (watch::SNAPSHOT | watch::BURSTING);
-        facts.needs_snapshot = wanted.flags & watch::SNAPSHOT != 0;
+        // Whole stacks from the first sample on of whoever is asked about, and asked for by hand whatever the trial says.
+        let is_whole = process.needs_snapshot || is_watched && (process.is_on_trial() || self.only.is_some());
+        wanted.flags |= u32::from(is_whole) * watch::SNAPSHOT;
+        wanted.flags |= process.watch.flags & watch::BURSTING;
         let changed = wanted != process.watch;
         process.watch = wanted;
         changed
@@ -285,5 +292,20 @@ mod tests {
         let decided: Vec<Watch> = (0..8).filter_map(|_| table.judge(pid, 1)).collect();
         assert!(decided.len() == 1 && decided[0].flags & watch::SNAPSHOT != 0, "{decided:?}");
         assert!(table.facts(number).is_some_and(|facts| facts.needs_snapshot && facts.is_judged));
+    }
+
+    #[test]
+    fn stacks_are_whole_until_frame_pointers_are_known_to_reach() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it is everywhere");
+        let (mut table, mut modules) = (Table::new(true, None), Modules::default());
+        let (process, _) = table.meet(child.id(), "sleep", 1, &mut modules);
+        let number = process.number;
+        assert!(process.watch.flags & watch::SNAPSHOT != 0, "nothing is known yet");
+        assert_eq!(table.facts(number).map(|facts| facts.is_judged), Some(false));
+        let decided: Vec<Watch> = (0..20).filter_map(|_| table.judge(child.id(), 12)).collect();
+        assert!(decided.len() == 1 && decided[0].flags & watch::SNAPSHOT == 0, "{decided:?}");
+        assert!(!table.look(child.id(), 2, &mut modules), "the verdict stands");
+        assert!(table.facts(number).is_some_and(|facts| !facts.needs_snapshot && facts.is_judged));
+        child.kill().and_then(|()| child.wait()).expect("it is ours");
     }
 }

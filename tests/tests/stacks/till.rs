@@ -37,6 +37,15 @@ fn recording(folder: &Path, otlp: &str) -> Option<Server> {
     None
 }
 
+/// Waits until the recorder has met the process: what ran before was nobody's.
+fn is_known(server: &Server, pid: u32) {
+    eventually("the recorder knows the till", || {
+        let state = server.get("/api/v1/profiler");
+        let mut all = state["processes"].as_array()?.iter();
+        all.any(|one| one["pid"] == pid && one["service"] == "till").then_some(())
+    });
+}
+
 /// The newest spans until one has a stack by its own tag.
 fn stacks_of_a_span(server: &Server, since: u64) -> Value {
     let sql = format!("SELECT span_id FROM spans WHERE service = 'till' AND start_ns > {since} ORDER BY start_ns DESC LIMIT 8");
@@ -62,7 +71,8 @@ fn written(arguments: &[&str]) -> String {
 /// are watched.
 fn is_profiled_by_hand(server: &Server, pid: u32) {
     let (pid, by_server) = (pid.to_string(), format!("http://{}", server.http));
-    let folded = ["profile", "--seconds", "0.6", "--output", "folded"];
+    // The till is idle for most of the time: at the usual 99 a second so short a look may meet it asleep.
+    let folded = ["profile", "--seconds", "1", "--frequency", "499", "--output", "folded"];
     for whom in [&["--pid", &*pid][..], &["--service", "till", "--endpoint", &*by_server]] {
         let text = written(&[&folded[..], whom].concat());
         assert!(text.lines().any(|line| line.contains(";[on_cpu];") && line.contains("till::checkout")), "{whom:?}: {text}");
@@ -91,7 +101,8 @@ fn a_real_process_is_recorded_across_a_restart() {
         let rows = answer["stacks"]["top"].as_array().cloned().unwrap_or_default();
         rows.iter().any(|row| row["function"].as_str().is_some_and(|name| name.ends_with("till::checkout")))
     };
-    let first = stacks_of_a_span(&server, 0);
+    is_known(&server, till.0.id());
+    let first = stacks_of_a_span(&server, newest(&server));
     assert!(names_functions(&first), "{first}");
     let processes = server.get("/api/v1/profiler")["processes"].clone();
     let is_ours = |process: &&Value| process["service"] == "till" && process["pid"] == till.0.id() && process["thread_context"] == true;
@@ -100,6 +111,7 @@ fn a_real_process_is_recorded_across_a_restart() {
     is_profiled_by_hand(&server, till.0.id());
     server.kill();
     let server = recording(folder.path(), &otlp).expect("it ran before");
+    is_known(&server, till.0.id());
     let before = newest(&server);
     let second = stacks_of_a_span(&server, before);
     assert!(names_functions(&second), "{second}");

@@ -298,7 +298,7 @@ fn profiler() -> Value {
         ("service", text()),
         ("instance", text()),
         ("thread_context", flag()),
-        ("frame_pointers", flag()),
+        ("frame_pointers", or_null(flag())),
     ]);
     object(&[("running", flag()), ("note", text()), ("processes", list(process))])
 }

@@ -135,7 +135,7 @@ pub(super) fn as_form(form: Form, samples: &[Sample], period_ns: u64) -> Result<
     })
 }
 
-/// Whether the recorder runs, and whom it knows.
+/// Whether the recorder runs, and whom it knows; `frame_pointers` is null until a process has been seen often enough to tell.
 pub async fn profiler(State(rooms): Ctx) -> Json<Value> {
     let Some(archive) = &rooms.archive else { return Json(json!({"running": false, "note": rooms.profiler_note, "processes": []})) };
     let (samples, span_ns) = archive.extent();
@@ -147,7 +147,7 @@ pub async fn profiler(State(rooms): Ctx) -> Json<Value> {
         .map(|facts| {
             json!({
                 "pid": facts.pid, "name": facts.name, "service": facts.identity.service, "instance": facts.identity.instance,
-                "thread_context": facts.has_context, "frame_pointers": !facts.needs_snapshot,
+                "thread_context": facts.has_context, "frame_pointers": facts.is_judged.then_some(!facts.needs_snapshot),
             })
         })
         .collect();
