@@ -219,9 +219,11 @@ fn graphs_that_cannot_score_are_refused() {
 #[test]
 fn a_model_of_another_width_names_both() {
     let directory = folder(&encode(&linear()));
-    let error = check_with(directory.path(), &FeatureSchema::of(["a", "b"]), &Trust::default(), Runtime::Embedded).expect_err("three are not two");
+    let error =
+        check_with(directory.path(), &FeatureSchema::of(["a", "b"]), &Trust::default(), Runtime::Embedded).expect_err("three are not two");
     assert!(error.to_string().contains("3 features") && error.to_string().contains("has 2"), "{error}");
-    let error = check_with(directory.path(), &FeatureSchema::of(["a", "c", "b"]), &Trust::default(), Runtime::Embedded).expect_err("the order differs");
+    let error = check_with(directory.path(), &FeatureSchema::of(["a", "c", "b"]), &Trust::default(), Runtime::Embedded)
+        .expect_err("the order differs");
     assert!(error.to_string().contains("`b`, not `c`"), "{error}");
     let mut model = linear();
     graph_of(&mut model).input[0] = value("x", &[None, Some(5)], DataType::Float);

@@ -194,6 +194,25 @@ fn exit_codes_say_whose_fault_it_is() {
     }
 }
 
+// Guarantees: what a configuration names is read as `serve` would, every problem at once; the file alone on request.
+#[test]
+fn files_that_a_configuration_names_are_looked_at() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("names.yaml");
+    let text = "models: {active: ./no-model}\nprofiler: {recording: /no/recording}\n\
+        api: {tls: {cert_file: /no/cert.pem, key_file: /no/key.pem}}\n";
+    std::fs::write(&config, text).expect("it is written");
+    let config = config.to_str().expect("a plain path");
+    let said = command(&["validate", config]).output().expect("the binary was built");
+    let said = (said.status.code(), String::from_utf8_lossy(&said.stderr).into_owned());
+    assert_eq!(said.0, Some(1), "{}", said.1);
+    for named in ["models.active", "no-model", "profiler.recording", "/no/recording", "api.tls", "/no/cert.pem"] {
+        assert!(said.1.contains(named), "{named}: {}", said.1);
+    }
+    let alone = command(&["validate", config, "--syntax-only"]).output().expect("the binary was built");
+    assert_eq!(alone.status.code(), Some(0), "{}", String::from_utf8_lossy(&alone.stderr));
+}
+
 // Guarantees: every command shows an example in its help.
 #[test]
 fn every_command_has_an_example() {

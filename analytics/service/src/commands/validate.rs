@@ -64,8 +64,7 @@ fn named_files(config: &Config) -> Vec<Problem> {
     ];
     let doors = doors.into_iter().filter_map(|(path, files)| Some(Problem::new(path, unusable(files.as_ref()?)?)));
     let recording = config.profiler.recording.as_ref().and_then(|path| Some((path, std::fs::metadata(path).err()?)));
-    let recording =
-        recording.map(|(path, error)| Problem::new("profiler.recording", format!("cannot read `{}`: {error}", path.display())));
+    let recording = recording.map(|(path, error)| Problem::new("profiler.recording", format!("cannot read `{}`: {error}", path.display())));
     doors.chain(model).chain(recording).collect()
 }
 

@@ -72,7 +72,7 @@ fn the_shelf_is_read_as_it_lies() {
     }
     put_shipped(&shelf.join("other").join("1"));
     std::fs::create_dir_all(shelf.join(".incoming-1-1")).expect("a folder can be made");
-    let registry = Registry::open(data.path(), 1 << 30, Trust::default());
+    let registry = Registry::open(data.path(), 1 << 30, geophone_models::Trust::default());
     let names: Vec<String> = registry.all().iter().map(|known| format!("{}@{}", known.card.name, known.card.version)).collect();
     assert_eq!(names, ["default@1", "mine@9", "mine@10"]);
     assert_eq!(registry.find("mine").expect("it is known").card.version, "10");

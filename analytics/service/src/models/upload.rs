@@ -172,11 +172,8 @@ impl Found {
     fn done(self) -> Result<ModelFiles, String> {
         let [card, model, check] = self.wanted;
         let missing = |name: &str| format!("the form lacks the part `{name}`: card.toml, model.onnx and check.parquet are wanted");
-        let wanted = [
-            card.ok_or_else(|| missing(NAMES[0]))?,
-            model.ok_or_else(|| missing(NAMES[1]))?,
-            check.ok_or_else(|| missing(NAMES[2]))?,
-        ];
+        let wanted =
+            [card.ok_or_else(|| missing(NAMES[0]))?, model.ok_or_else(|| missing(NAMES[1]))?, check.ok_or_else(|| missing(NAMES[2]))?];
         Ok(ModelFiles { wanted, signature: self.signature })
     }
 }
