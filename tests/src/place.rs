@@ -7,9 +7,10 @@ pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The labelled public data sets, where they lie beside the repository.
+/// The labelled public data sets, where they lie beside the repository or where `GEOPHONE_DATASETS` says.
 pub fn datasets() -> Option<PathBuf> {
-    let folder = repository().join("../shared/datasets");
+    let named = std::env::var_os("GEOPHONE_DATASETS").map(PathBuf::from);
+    let folder = named.unwrap_or_else(|| repository().join("../shared/datasets"));
     folder.is_dir().then_some(folder)
 }
 

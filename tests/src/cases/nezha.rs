@@ -249,14 +249,14 @@ impl Day {
         }
     }
 
-    /// The whole day in its own time, gaps included.
-    pub fn whole(&self) -> Vec<otlp::Sent> {
+    /// The whole day in its own time, gaps included, and its cases.
+    pub fn whole(&self) -> (Vec<otlp::Sent>, Vec<Truth>) {
         let mut rows = Rows { gauges: self.gauges.clone(), ..self.quiet.clone() };
         for case in &self.cases {
             rows.spans.extend(case.rows.spans.iter().cloned());
             rows.logs.extend(case.rows.logs.iter().cloned());
         }
-        otlp::requests(rows)
+        (otlp::requests(rows), (0..self.cases.len()).map(|at| self.truth(at)).collect())
     }
 
     /// The fault-free hours: pod metrics of the longest stretch far from any fault. Every incident is false.

@@ -80,7 +80,7 @@ pub fn read(datasets: &Path) -> Result<Vec<Case>, String> {
             system: "petshop".into(),
             cause: row.text("root_cause_node").to_owned(),
             fault: row.text("target_metric").to_owned(),
-            from_ns: from_ns.saturating_sub(2 * STEP_NS),
+            from_ns: from_ns.saturating_sub(STEP_NS),
             to_ns: from_ns + 6 * STEP_NS,
         };
         cases.push(Case {

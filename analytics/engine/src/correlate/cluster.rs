@@ -2,12 +2,14 @@
 //! once, and writes down every change. Called by the correlator, once per window.
 
 use super::{
+    aspect::Harm,
     book::{Book, ClusterId, Live, short_id},
     map::ServiceId,
     phrase,
     suspects::{self, Looks, Scene},
     verdict,
-    weight::{BUDGET, Scales},
+    visits::Visits,
+    weight::{BUDGET, Scales, ramp},
 };
 use crate::window::SeriesIndex;
 use geophone_proto::{
@@ -65,6 +67,8 @@ pub struct Cluster {
     standing: BTreeMap<SeriesIndex, f64>,
     /// Most evidence there has been in one window: what is said is said of that.
     peak: f64,
+    /// Whether anything of weight in it spoke of harm: requests or their durations, not only of what a service needs.
+    is_harmful: bool,
     /// Whether it has been paid back to the budget.
     pub confirmed: bool,
     /// Changed since it was last shown.
@@ -93,6 +97,7 @@ impl Cluster {
             looks: Looks::default(),
             standing: BTreeMap::new(),
             peak: 0.0,
+            is_harmful: false,
             confirmed: false,
             dirty: false,
         }
@@ -121,7 +126,7 @@ impl Cluster {
         }
         let standing = standing_before(scales, &self.services, self.since);
         let scene = Scene { scales, names, since: self.since, standing: &standing };
-        let accounts = Looks::default().add(&scene, &members);
+        let accounts = Looks::default().add(&scene, &members, 1.0);
         suspects::rank(&scene, &accounts, &members).into_iter().next().map(|suspect| suspect.service)
     }
 
@@ -163,14 +168,20 @@ impl Cluster {
     }
 
     /// One window later: opens, re-ranks, closes.
-    pub fn step(&mut self, book: &Book, scales: Scales<'_>, names: &[Arc<Series>]) {
+    pub fn step(&mut self, book: &Book, scales: Scales<'_>, (names, visits): (&[Arc<Series>], &Visits)) {
         let members: Vec<&Live> = book.of_cluster(self.id).collect();
         let weighed: Vec<(&Live, f64)> = members.iter().map(|live| (*live, scales.weigh(live))).collect();
         let core = || weighed.iter().filter(|(_, weight)| *weight >= CORE);
         self.last_at = core().map(|(live, _)| live.last_at).max().unwrap_or(self.last_at).max(self.last_at);
         let calm = scales.at.since(self.last_at);
+        self.is_harmful |= core().any(|(live, _)| matches!(live.harm, Harm::Latency | Harm::Errors | Harm::Loss));
         if self.incident.is_none() {
-            if scales.evidence(members.iter().copied()) < BUDGET || calm > 2 * scales.window_ns {
+            let evidence = scales.evidence(members.iter().copied());
+            if evidence < BUDGET || calm > 2 * scales.window_ns {
+                return;
+            }
+            if self.only_service().is_some_and(|service| visits.is_familiar(service, scales.at, evidence)) {
+                self.peak = self.peak.max(evidence);
                 return;
             }
             // The typical onset: a single estimate may be far off.
@@ -192,9 +203,21 @@ impl Cluster {
         }
     }
 
+    /// The one service that it is about, if it does no harm.
+    fn only_service(&self) -> Option<ServiceId> {
+        self.services.first().copied().filter(|_| self.services.len() == 1 && !self.is_harmful)
+    }
+
+    /// Whom it has visited without harm, and how much it said; for when it is over.
+    pub fn visit(&self) -> Option<(ServiceId, f64)> {
+        self.only_service().filter(|_| self.peak >= BUDGET).map(|service| (service, self.peak))
+    }
+
     /// Looks at the suspects again and renews what is said.
     fn look(&mut self, scene: &Scene<'_>, book: &Book, members: &[&Live]) {
-        let accounts = self.looks.add(scene, members);
+        let evidence = scene.scales.evidence(members.iter().copied());
+        let force = if self.peak > 0.0 { ramp(evidence / self.peak, 0.3, 0.8) } else { 1.0 };
+        let accounts = self.looks.add(scene, members, force);
         let ranked = suspects::rank(scene, &accounts, members);
         let all: Vec<&Live> = book.all_of_cluster(self.id).collect();
         for suspect in ranked.iter().take(LIKELY) {
@@ -206,7 +229,6 @@ impl Cluster {
             said.severity = said.severity.min(Severity::Warning);
         }
         let at = scene.scales.at;
-        let evidence = scene.scales.evidence(members.iter().copied());
         self.peak = self.peak.max(evidence);
         let opening = self.incident.is_none();
         let tenant = self.tenant.clone();

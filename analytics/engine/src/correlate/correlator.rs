@@ -1,11 +1,12 @@
 //! Flags to anomalies to incidents, in log order. One per brain; the only place that links series.
 
 use super::{
-    aspect::Harm,
+    aspect::{Aspect, Harm},
     book::{Book, Change, ClusterId, Live},
     cluster::{CORE, Cluster},
     map::{ServiceId, ServiceMap},
     pulse::Pulses,
+    visits::Visits,
     weight::Scales,
 };
 use crate::{budget::Ledger, detect::Candidate, flag::Flag, window::SeriesIndex};
@@ -65,6 +66,8 @@ const SELF_MARK: &str = "cause=self";
 pub struct Correlator {
     map: ServiceMap,
     pulses: Pulses,
+    /// What has come and gone without harm.
+    visits: Visits,
     book: Book,
     clusters: Vec<Cluster>,
     next: ClusterId,
@@ -107,6 +110,9 @@ impl Correlator {
         let (at, window_ns) = (sight.window.features.at, sight.window.window_ns);
         if !sight.amended {
             self.pulses.beat(sight.rows, sight.window);
+            let is_request = |series: SeriesIndex| self.map.place(series).is_some_and(|place| place.aspect == Aspect::Rate);
+            let requests = sight.rows.iter().filter(|(series, _)| is_request(*series)).map(|(_, n)| n).sum();
+            self.pulses.hush.step(requests, at, window_ns);
         }
         let mut findings = Findings::default();
         for flag in sight.flags {
@@ -125,7 +131,7 @@ impl Correlator {
         let scales = Scales { map: &self.map, pulses: &self.pulses, at, window_ns };
         for cluster in &mut self.clusters {
             let before = cluster.incident.is_some();
-            cluster.step(&self.book, scales, sight.names);
+            cluster.step(&self.book, scales, (sight.names, &self.visits));
             if let Some(incident) = cluster.incident.as_ref().filter(|_| !before) {
                 let id = incident.id.clone();
                 self.book.assign(cluster.id, cluster.id, Some(&id));
@@ -363,7 +369,7 @@ impl Correlator {
 
     /// Forgets groups that are over; what is still anomalous in them may start anew.
     fn sweep(&mut self, at: UnixNanos) {
-        let (book, ended) = (&mut self.book, &mut self.ended);
+        let (book, ended, visits) = (&mut self.book, &mut self.ended, &mut self.visits);
         self.clusters.retain(|cluster| {
             let over = if cluster.incident.is_some() {
                 !cluster.is_open()
@@ -371,6 +377,9 @@ impl Correlator {
                 book.of_cluster(cluster.id).next().is_none() && at.since(cluster.last_at) > JOIN_NS
             };
             if over {
+                if let Some((service, peak)) = cluster.visit() {
+                    visits.learn(service, at, peak);
+                }
                 book.release(cluster.id);
                 ended.extend(cluster.incident.clone());
             }

@@ -6,6 +6,7 @@ mod blame;
 mod book;
 mod cluster;
 mod correlator;
+mod hush;
 mod map;
 mod neighbour;
 mod phrase;
@@ -13,6 +14,7 @@ mod pulse;
 mod suspects;
 mod tails;
 mod verdict;
+mod visits;
 mod weight;
 
 #[cfg(test)]

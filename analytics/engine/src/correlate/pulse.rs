@@ -1,6 +1,7 @@
 //! Soft evidence: how far each series has been from its band lately, flagged or not. A short
 //! exponential mean per series, so that the ranking of causes sees the quiet parts of a chain too.
 
+use super::hush::Hush;
 use crate::window::SeriesIndex;
 use geophone_proto::effect::ScoredWindow;
 use serde::{Deserialize, Serialize};
@@ -145,6 +146,8 @@ impl Pulse {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pulses {
     of: Vec<Pulse>,
+    /// Whether anybody is heard.
+    pub hush: Hush,
 }
 
 impl Pulses {

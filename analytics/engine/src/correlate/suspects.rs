@@ -65,9 +65,10 @@ pub struct Looks(BTreeMap<ServiceId, (f64, Account)>);
 const FADE: f64 = 0.95;
 
 impl Looks {
-    /// Adds a look; the accounts so far. Where no look has shown anything (metrics only), the
+    /// Adds a look; the accounts so far. `force` = how much it is worth, 0 to 1: one at what has all but passed tells
+    /// little, and takes nothing from what was seen at the worst. Where no look has shown anything (metrics only), the
     /// members themselves are all there is.
-    pub fn add(&mut self, scene: &Scene<'_>, members: &[&Live]) -> Accounts {
+    pub fn add(&mut self, scene: &Scene<'_>, members: &[&Live], force: f64) -> Accounts {
         if !self.0.is_empty() && !scene.scales.map.has_clients() && is_silent(scene) {
             // Nothing is heard any more: nothing more is to be learnt.
             return self.sums();
@@ -77,11 +78,11 @@ impl Looks {
             by_members(scene, members, &mut look);
             return look;
         }
-        self.0.values_mut().for_each(|(sum, _)| *sum *= FADE);
+        self.0.values_mut().for_each(|(sum, _)| *sum *= FADE.powf(force));
         for (service, account) in look {
             let (sum, best) = self.0.entry(service).or_default();
-            *sum += account.score;
-            if account.score >= best.score {
+            *sum += force * account.score;
+            if account.score * force >= best.score {
                 *best = account;
             }
         }

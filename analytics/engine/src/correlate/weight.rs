@@ -123,6 +123,9 @@ impl Scales<'_> {
     }
 
     fn weigh_loss(&self, live: &Live, ratio: f64) -> f64 {
+        if self.pulses.hush.explains(live.anomaly.opened_at, self.at) {
+            return 0.0;
+        }
         let pulse = self.pulses.of(live.series);
         let actual = live.anomaly.actual.unwrap_or(pulse.actual);
         // A band that followed a burst up must not call its end a loss.
