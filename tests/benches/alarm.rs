@@ -5,9 +5,11 @@
 //! `cargo bench -p geophone-tests --bench alarm` (ten minutes at the pace of time). `GEOPHONE_SERIES` (100000) and
 //! `GEOPHONE_POINTS` (100000 a second) say how often each series is read, `GEOPHONE_FAULTS` (120) how many services
 //! fail, `GEOPHONE_WARM` (180 s) when they begin to, `GEOPHONE_LIMIT` (`memory_limit`, MiB, 512) what the server aims
-//! for. The window's delay is set to a second, so that the deciding request is known outside: the first one sent with
-//! the time of the window's end and a second. From its sending on everything counts: the wire, decoding, the log's
-//! flush, all series' window, features, model, correlation, the webhook.
+//! for, `GEOPHONE_DURABILITY` (`fsync`) when a request is acknowledged.
+//!
+//! The window's delay is set to a second, so that the deciding request is known outside: the first one sent with the
+//! time of the window's end and a second. From its sending on everything counts: the wire, decoding, the log's flush,
+//! all series' window, features, model, correlation, the webhook.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints")]
 
@@ -47,6 +49,7 @@ const LASTING: u64 = 60;
 /// Requests under way at most; one more is not sent, and said so.
 const OPEN_MAX: usize = 256;
 
+#[allow(clippy::disallowed_methods, reason = "what is sent bears the time of now")]
 fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
@@ -187,7 +190,8 @@ fn main() {
     );
     fs::write(&config, text).expect("the temporary folder is writable");
     let path = config.to_str().expect("temporary folders have plain names");
-    let server = Server::start(&folder.path().join("data"), &["--config", path]);
+    let durability = std::env::var("GEOPHONE_DURABILITY").unwrap_or_else(|_| "fsync".into());
+    let server = Server::start(&folder.path().join("data"), &["--config", path, "--durability", &durability]);
     let pid = server.pid();
     let config = ClientConfig { endpoint: server.grpc.clone(), timeout: PATIENCE, ..ClientConfig::default() };
     let client = Arc::new(Client::new(config).expect("the server printed its address"));
@@ -198,7 +202,7 @@ fn main() {
     let delays = delays(&sent, &heard.lock().expect("nobody panics"));
     let at = |share: f64| delays.get(((delays.len().max(1) - 1) as f64 * share).ceil() as usize).copied().unwrap_or(f64::NAN);
     println!(
-        "{series} series, {:.0} points a second for {wall:.0} s, {} rows left out, {} requests refused; {:.2} cores",
+        "{series} series, {:.0} points a second for {wall:.0} s, {} rows left out, {} requests refused; {:.2} cores, durability {durability}",
         sent.points as f64 / wall,
         sent.skipped,
         sent.failed,
