@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{Alerts, Target},
     outgoing::Outgoing,
-    view::{Page, View},
+    view::{Event, Page, View},
 };
 use geophone_proto::{UnixNanos, anomaly::State, incident::Incident, seam::Clock};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -42,6 +42,8 @@ pub struct Courier {
     view: Arc<View>,
     board: Arc<Board>,
     ledger: Ledger,
+    /// Something was written to the ledger that a power cut would take.
+    is_unsynced: bool,
     outgoing: Outgoing,
     clock: Arc<dyn Clock>,
     is_ready: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -78,6 +80,7 @@ impl Courier {
                     view: parts.view.clone(),
                     board: parts.board.clone(),
                     ledger: Ledger::open(folder, &target.url)?,
+                    is_unsynced: false,
                     outgoing: parts.outgoing.clone(),
                     clock: parts.clock.clone(),
                     is_ready: parts.is_ready.clone(),
@@ -95,7 +98,6 @@ impl Courier {
         for incident in &open {
             is_changed |= self.ledger.enter(&incident.id, || Identity::of(incident));
         }
-        // The disk is waited for after the alert has gone out.
         if is_changed {
             self.save(false);
         }
@@ -144,7 +146,7 @@ impl Courier {
                 break;
             }
         }
-        self.save(true);
+        self.save(false);
         is_well
     }
 
@@ -237,10 +239,23 @@ impl Courier {
         }
     }
 
-    fn save(&self, is_synced: bool) {
+    fn save(&mut self, is_synced: bool) {
+        self.is_unsynced = !is_synced;
         if let Err(error) = self.ledger.save(is_synced) {
             metrics::counter!("geophone_alerts_ledger_failed_total").increment(1);
             tracing::error!("{error}; alerts may be told twice after a restart");
+        }
+    }
+}
+
+/// Whether an incident has changed since the last look.
+fn has_news(changes: &mut broadcast::Receiver<Event>) -> bool {
+    let mut is_news = false;
+    loop {
+        match changes.try_recv() {
+            Ok(event) => is_news |= event.kind == "incident",
+            Err(broadcast::error::TryRecvError::Lagged(_)) => is_news = true,
+            Err(_) => return is_news,
         }
     }
 }
@@ -283,7 +298,15 @@ pub async fn run(mut courier: Courier, mut stop: watch::Receiver<bool>) {
         if tokio::time::Instant::now() < not_before || !(courier.is_ready)() {
             continue;
         }
-        pause = if courier.round().await { Duration::ZERO } else { (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX) };
+        let mut is_well = courier.round().await;
+        while is_well && has_news(&mut changes) {
+            is_well = courier.round().await;
+        }
+        // The disk is waited for once all alerts have gone out.
+        if courier.is_unsynced {
+            courier.save(true);
+        }
+        pause = if is_well { Duration::ZERO } else { (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX) };
         not_before = tokio::time::Instant::now() + pause;
     }
 }

@@ -92,26 +92,26 @@ impl View {
         Self { state: RwLock::default(), charts: RwLock::default(), limits, bus: broadcast::Sender::new(EVENTS_KEPT) }
     }
 
-    /// Takes over one effect and tells the listeners.
+    /// Takes over one effect, then tells the listeners: who is told looks here at once.
     pub fn apply(&self, effect: &Effect) {
         match effect {
             Effect::SeriesSeen(series) => self.see(series),
             Effect::Window(window) => self.draw(window),
             Effect::Anomaly(anomaly) => {
-                self.tell("anomaly", &**anomaly);
                 self.write().anomalies.put(Arc::new((**anomaly).clone()), self.limits.anomalies);
+                self.tell("anomaly", &**anomaly);
             }
             Effect::Incident(incident) => {
-                self.tell("incident", &**incident);
                 self.write().incidents.put(Arc::new((**incident).clone()), self.limits.incidents);
+                self.tell("incident", &**incident);
             }
             Effect::Action(action) => {
-                self.tell("action", &**action);
                 self.write().actions.put(Arc::new((**action).clone()), self.limits.actions);
+                self.tell("action", &**action);
             }
             Effect::LineUp(line_up) => {
-                self.tell("models", &**line_up);
                 self.write().line_up = Arc::new((**line_up).clone());
+                self.tell("models", &**line_up);
             }
             Effect::Budget(budget) => self.write().budget = *budget,
             Effect::Settled(_) | Effect::Perform(_) | Effect::WantStacks(_) | Effect::WantRollback { .. } | Effect::Count { .. } => {}
