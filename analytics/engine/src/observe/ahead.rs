@@ -3,9 +3,10 @@
 //! piece in turn. Changes nothing, and decides nothing.
 
 use super::{
+    metric::Metric,
     observer::Parts,
     requests::Requests,
-    source::{Body, Source},
+    source::{Body, Source, SourceIndex, Sources},
 };
 use crate::{topology::names::OperationIndex, why::Subject};
 use std::hint::black_box;
@@ -31,6 +32,31 @@ pub fn touch(parts: &Parts<'_>, rows: &[Known]) {
     let subjects = || rows.iter().flatten().map(|operation| Subject::Operation(*operation));
     black_box(subjects().fold(0, |sum: usize, subject| sum.wrapping_add(parts.gallery.touch(subject))));
     black_box(subjects().fold(0, |sum: u64, subject| sum.wrapping_add(parts.gallery.touch_cell(subject))));
+}
+
+/// Reads what `Metric::put` will want of these streams: numbers of source and stream.
+pub fn touch_streams(sources: &Sources, streams: &[Option<(SourceIndex, u32)>]) {
+    let found = streams.iter().map(|stream| stream.and_then(|(source, _)| sources.get(source)));
+    let found: [Option<&Source>; ROWS] = gathered(found);
+    let metrics: [Option<&Metric>; ROWS] = gathered(found.iter().map(|source| metric_of((*source)?)));
+    let places = || metrics.iter().zip(streams).filter_map(|(metric, stream)| Some(((*metric)?, (*stream)?.1)));
+    black_box(places().fold(0, |sum: usize, (metric, stream)| sum.wrapping_add(metric.touch(stream))));
+    black_box(places().fold(0, |sum: u64, (metric, stream)| sum.wrapping_add(metric.touch_points(stream))));
+}
+
+/// Reads what closing a window will want of these sources, as far as they are metrics: those are many.
+pub fn touch_sources(sources: &[Option<Box<Source>>]) {
+    let metrics: [Option<&Metric>; ROWS] = gathered(sources.iter().map(|source| metric_of(source.as_deref()?)));
+    let metrics = || metrics.iter().flatten();
+    black_box(metrics().fold(0, |sum: usize, metric| sum.wrapping_add(metric.touch(0))));
+    black_box(metrics().fold(0, |sum: u64, metric| sum.wrapping_add(metric.touch_points(0))));
+}
+
+fn metric_of(source: &Source) -> Option<&Metric> {
+    match &source.body {
+        Body::Metric(metric) => Some(&**metric),
+        Body::Requests(_) | Body::Exclusive(_) | Body::Edge(_) | Body::Log(_) => None,
+    }
 }
 
 fn gathered<T: Copy>(values: impl Iterator<Item = Option<T>>) -> [Option<T>; ROWS] {

@@ -103,7 +103,9 @@ impl Metric {
     /// Takes a point; gives the windows whose readings change.
     pub fn put(&mut self, stream: u32, point: Point) -> [Option<u64>; 2] {
         let points = &mut self.streams[stream as usize].points;
-        let at = points.partition_point(|other| other.at < point.at);
+        // Mostly it is the newest: those before are not looked at.
+        let is_newest = points.last().is_none_or(|last| last.at < point.at);
+        let at = if is_newest { points.len() } else { points.partition_point(|other| other.at < point.at) };
         let window = point.at / self.length_ns;
         if points.get(at).is_some_and(|other| other.at == point.at) {
             // The same moment again: the larger value stays, whichever came first.
@@ -119,6 +121,16 @@ impl Metric {
         }
         let next = points.get(at + 1).map(|next| next.at / self.length_ns).filter(|next| *next != window);
         [Some(window), next]
+    }
+
+    /// Reads where a stream's points lie.
+    pub fn touch(&self, stream: u32) -> usize {
+        self.streams.get(stream as usize).map_or(0, |stream| stream.points.len())
+    }
+
+    /// Reads a stream's newest point.
+    pub fn touch_points(&self, stream: u32) -> u64 {
+        self.streams.get(stream as usize).and_then(|stream| stream.points.last()).map_or(0, |point| point.at)
     }
 
     /// The window is final: of earlier points only the last is needed.

@@ -1,6 +1,7 @@
 //! Data points: which metric and stream each belongs to.
 
 use super::{
+    ahead,
     logs::exemplar_of,
     metric::{Metric, More, Point, Shape},
     observer::Parts,
@@ -62,44 +63,44 @@ struct Row<'a> {
 impl PointIntake {
     /// Takes the rows of a batch. `services` has one entry per resource.
     pub fn take(&mut self, parts: &mut Parts<'_>, services: &[ServiceIndex], (rows, resources): (&Points, &Resources), at: UnixNanos) {
-        for row in 0..rows.len() {
-            let time = rows.time_ns().value(row);
-            if rows.flags().value(row) & NO_VALUE != 0 {
-                parts.counts.add("geophone_engine_points_without_value_total", "", 1);
-                continue;
-            }
-            let Some(kind) = PointKind::from_u8(rows.kind().value(row)) else {
-                parts.counts.unscored(Flaw::UnknownKind, 1);
-                continue;
-            };
-            let value = value_of(rows, row, kind);
-            if let Some(flaw) = time_flaw(time, at).or((!value.is_finite()).then_some(Flaw::NotANumber)) {
-                parts.counts.unscored(flaw, 1);
-                continue;
-            }
-            let window = parts.closing.window_of(time);
-            let resource = rows.resource().value(row) as usize;
-            let Some(service) = services.get(resource).copied().filter(|_| parts.takes(window)) else { continue };
-            let (shape, is_cumulative) = shape_of(rows, row, kind);
-            let (metric, attributes) = (rows.metric().value(row), rows.attributes().value(row));
-            let key = of_parts(
-                resources.hash().value(resource),
-                [
-                    &rows.scope().value(row).to_le_bytes()[..],
-                    metric.as_bytes(),
-                    &[rows.kind().value(row), u8::from(is_cumulative)],
-                    attributes,
-                ],
-            );
-            let instance = resources.instance().value(resource);
-            let named = Row { service, instance, metric, shape, is_cumulative, attributes, window };
-            let Some(stream) = self.stream(parts, key, &named) else {
-                parts.counts.add("geophone_engine_series_overflow_total", "streams", 1);
-                continue;
-            };
-            let point = point_of(rows, row, value, shape);
-            put(parts, stream, window, point);
+        for first in (0..rows.len()).step_by(ahead::ROWS) {
+            let block = first..(first + ahead::ROWS).min(rows.len());
+            let keys: Vec<u128> = block.clone().map(|row| key_of((rows, resources), row)).collect();
+            let known = keys.iter().map(|key| self.streams.get(key).map(|known| (known.source, known.stream)));
+            ahead::touch_streams(parts.sources, &known.collect::<Vec<_>>());
+            block.zip(keys).for_each(|(row, key)| self.take_row(parts, services, ((rows, resources), row, key), at));
         }
+    }
+
+    fn take_row(
+        &mut self,
+        parts: &mut Parts<'_>,
+        services: &[ServiceIndex],
+        ((rows, resources), row, key): ((&Points, &Resources), usize, u128),
+        at: UnixNanos,
+    ) {
+        let time = rows.time_ns().value(row);
+        if rows.flags().value(row) & NO_VALUE != 0 {
+            return parts.counts.add("geophone_engine_points_without_value_total", "", 1);
+        }
+        let Some(kind) = PointKind::from_u8(rows.kind().value(row)) else {
+            return parts.counts.unscored(Flaw::UnknownKind, 1);
+        };
+        let value = value_of(rows, row, kind);
+        if let Some(flaw) = time_flaw(time, at).or((!value.is_finite()).then_some(Flaw::NotANumber)) {
+            return parts.counts.unscored(flaw, 1);
+        }
+        let window = parts.closing.window_of(time);
+        let resource = rows.resource().value(row) as usize;
+        let Some(service) = services.get(resource).copied().filter(|_| parts.takes(window)) else { return };
+        let (shape, is_cumulative) = shape_of(rows, row, kind);
+        let (metric, attributes) = (rows.metric().value(row), rows.attributes().value(row));
+        let instance = resources.instance().value(resource);
+        let named = Row { service, instance, metric, shape, is_cumulative, attributes, window };
+        let Some(stream) = self.stream(parts, key, &named) else {
+            return parts.counts.add("geophone_engine_series_overflow_total", "streams", 1);
+        };
+        put(parts, stream, window, point_of(rows, row, value, shape));
     }
 
     fn stream(&mut self, parts: &mut Parts<'_>, key: u128, row: &Row<'_>) -> Option<StreamAt> {
@@ -150,6 +151,22 @@ impl PointIntake {
         });
         self.streams.retain(|_, stream| sources.get(stream.source).is_some());
     }
+}
+
+/// Hash of what names a point's stream, as sent.
+fn key_of((rows, resources): (&Points, &Resources), row: usize) -> u128 {
+    let kind = PointKind::from_u8(rows.kind().value(row));
+    let is_cumulative = kind.is_some_and(|kind| shape_of(rows, row, kind).1);
+    let resource = rows.resource().value(row) as usize;
+    of_parts(
+        if resource < resources.len() { resources.hash().value(resource) } else { 0 },
+        [
+            &rows.scope().value(row).to_le_bytes()[..],
+            rows.metric().value(row).as_bytes(),
+            &[rows.kind().value(row), u8::from(is_cumulative)],
+            rows.attributes().value(row),
+        ],
+    )
 }
 
 fn put(parts: &mut Parts<'_>, at: StreamAt, window: u64, point: Point) {

@@ -1,6 +1,7 @@
 //! What series are measured by: a source gives one to five of them, with consecutive numbers.
 
 use super::{
+    ahead,
     edge::Edge,
     logs::LogRate,
     metric::Metric,
@@ -143,16 +144,19 @@ impl Sources {
     /// Settles `settling` and writes the rows of the closing window, in series order; none of services
     /// that are held, metrics apart.
     pub fn close(&mut self, settling: Option<u64>, frame: &Frame, held: &BTreeSet<ServiceIndex>) -> Vec<WindowRow> {
-        let mut rows = Vec::new();
-        for source in self.0.iter_mut().flatten() {
-            if let Some(window) = settling {
-                source.settle(window);
-            }
-            if let Body::Requests(requests) = &mut source.body {
-                requests.close(frame.window);
-            }
-            if source.seen.0 <= frame.window && (!source.is_prompt() || !held.contains(&source.service)) {
-                source.rows(frame, &mut rows);
+        let mut rows = Vec::with_capacity(self.0.len());
+        for sources in self.0.chunks_mut(ahead::ROWS) {
+            ahead::touch_sources(sources);
+            for source in sources.iter_mut().flatten() {
+                if let Some(window) = settling {
+                    source.settle(window);
+                }
+                if let Body::Requests(requests) = &mut source.body {
+                    requests.close(frame.window);
+                }
+                if source.seen.0 <= frame.window && (!source.is_prompt() || !held.contains(&source.service)) {
+                    source.rows(frame, &mut rows);
+                }
             }
         }
         rows
