@@ -105,14 +105,22 @@ impl Correlator {
         self.book.since(flag.series).unwrap_or((flag.onset, flag.at))
     }
 
+    /// Hears whether there are requests at all, where nothing else tells a gap in the recording from a loss.
+    fn listen(&mut self, sight: &Sight<'_>) {
+        if !self.map.has_spans() || self.map.has_clients() {
+            return;
+        }
+        let is_request = |series: SeriesIndex| self.map.place(series).is_some_and(|place| place.aspect == Aspect::Rate);
+        let requests = sight.rows.iter().filter(|(series, _)| is_request(*series)).map(|(_, n)| n).sum();
+        self.pulses.hush.step(requests, sight.window.features.at, sight.window.window_ns);
+    }
+
     /// Takes a window. `window.features.at` is its end; windows come in order, amended ones in between.
     pub fn step(&mut self, sight: Sight<'_>) -> Findings {
         let (at, window_ns) = (sight.window.features.at, sight.window.window_ns);
         if !sight.amended {
             self.pulses.beat(sight.rows, sight.window);
-            let is_request = |series: SeriesIndex| self.map.place(series).is_some_and(|place| place.aspect == Aspect::Rate);
-            let requests = sight.rows.iter().filter(|(series, _)| is_request(*series)).map(|(_, n)| n).sum();
-            self.pulses.hush.step(requests, at, window_ns);
+            self.listen(&sight);
         }
         let mut findings = Findings::default();
         for flag in sight.flags {

@@ -1,9 +1,10 @@
 //! Whether anybody is heard at all. A recording with gaps, a gateway that restarts: the requests of all
 //! services stop in one window and come back in one. The first such silence is news, as it may be the end of
-//! all traffic; one that is no longer than those that have come and gone is none. And once requests are there
-//! again, what the silence made of the rates is over.
+//! all traffic; one that is no longer than those that have come and gone is none, for ten minutes at most. And
+//! once requests are there again, what the silence made of the rates is over.
 //!
-//! Told by the correlator once a window, asked by `weight`. Invariant: keeps three times and two numbers.
+//! Told by the correlator once a window, where spans are recorded so barely that nobody is seen to call: a service
+//! whose client spans end has lost its traffic, and that is news each time. Asked by `weight`. Invariant: keeps three times and two numbers.
 
 use geophone_proto::UnixNanos;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ const FRESH: f64 = 1.0 / 30.0;
 const SHORT_NS: u64 = 30_000_000_000;
 /// How much longer than the longest before a silence may be and still be no news.
 const LONGER: f64 = 1.5;
+/// A longer silence is news whatever was before.
+const LONGEST_NS: u64 = 600_000_000_000;
 /// Windows reach back: so long after a silence sums still hold some of it.
 const ECHO_NS: u64 = 60_000_000_000;
 
@@ -49,7 +52,8 @@ impl Hush {
     /// Whether fewer requests, as an anomaly that opened at this moment says, are no more than a silence.
     pub fn explains(&self, opened: UnixNanos, now: UnixNanos) -> bool {
         let is_echo = |(from, to): (UnixNanos, UnixNanos)| (from..=to.plus(ECHO_NS)).contains(&opened);
-        let is_usual = |since: UnixNanos| now.since(since) as f64 <= LONGER * self.longest_ns as f64;
+        let longest = (LONGER * self.longest_ns as f64).min(LONGEST_NS as f64);
+        let is_usual = |since: UnixNanos| now.since(since) as f64 <= longest;
         self.last.is_some_and(is_echo) || self.since.is_some_and(|since| opened > since && is_usual(since))
     }
 }
@@ -84,6 +88,8 @@ mod tests {
         let next = [20..50, 80..200];
         assert!(heard(0..100, &next).explains(at(85), at(99)));
         assert!(!heard(0..140, &next).explains(at(85), at(139)));
+        let hours = [20..800, 900..1_700];
+        assert!(heard(0..950, &hours).explains(at(905), at(949)) && !heard(0..970, &hours).explains(at(905), at(969)));
     }
 
     #[test]
