@@ -20,10 +20,10 @@ use std::{
 };
 
 /// Largest batch handed over at once.
-const BATCH: usize = 256;
-/// Smallest: the kernels for few rows add up in another order, and a row's score must not depend on
-/// how many rows came with it.
-const BATCH_MIN: usize = 16;
+const BATCH: usize = 5 * STEP;
+/// Batches are multiples of it: kernels take 4, 6 or 12 rows at a time, by processor, and those for what is left over
+/// add up in another order; a row's score must not depend on how many rows came with it.
+const STEP: usize = 48;
 
 /// The opened library: lives as long as the process.
 pub(crate) struct Opened {
@@ -106,13 +106,14 @@ impl Native {
     pub fn run(&mut self, x: &[f32], scores: &mut Vec<f32>) -> Result<(), ModelError> {
         for now in x.chunks(BATCH * self.width) {
             let rows = now.len() / self.width;
-            if rows >= BATCH_MIN {
+            let whole = rows.next_multiple_of(STEP);
+            if rows == whole {
                 self.run_once(now, rows, scores)?;
             } else {
                 let mut padded = now.to_vec();
-                padded.resize(BATCH_MIN * self.width, 0.0);
+                padded.resize(whole * self.width, 0.0);
                 let kept = scores.len() + rows;
-                self.run_once(&padded, BATCH_MIN, scores)?;
+                self.run_once(&padded, whole, scores)?;
                 scores.truncate(kept);
             }
         }
