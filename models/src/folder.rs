@@ -16,11 +16,11 @@ pub const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// Reads and verifies the card alone, whosever it is.
 pub fn read_card(folder: &Path) -> Result<ModelCard, ModelError> {
-    read_trusted(folder, &Trust::default())
+    read_trusted_card(folder, &Trust::default())
 }
 
 /// Reads and verifies the card of somebody trusted.
-fn read_trusted(folder: &Path, trust: &Trust) -> Result<ModelCard, ModelError> {
+pub fn read_trusted_card(folder: &Path, trust: &Trust) -> Result<ModelCard, ModelError> {
     let bytes = read(folder, "card.toml")?;
     trust.verify(&bytes, || read(folder, SIGNATURE_FILE))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| ModelError::Card { reason: "it is not UTF-8 text".into() })?;
@@ -40,7 +40,7 @@ pub fn load_with(folder: &Path, trust: &Trust, runtime: Runtime) -> Result<Box<d
 /// The same, typed; every refusal is counted by reason.
 pub(crate) fn open(folder: &Path, trust: &Trust, runtime: Runtime) -> Result<OnnxModel, ModelError> {
     let opened = || {
-        let card = read_trusted(folder, trust)?;
+        let card = read_trusted_card(folder, trust)?;
         let model = read(folder, "model.onnx")?;
         card::verify_hash(&card, &model)?;
         let rows = CheckRows::read(&read(folder, "check.parquet")?, &card)?;

@@ -24,7 +24,7 @@ pub use baseline::Baseline;
 pub use card::{sha256_hex, verify_schema};
 pub use check::{CheckReport, check, check_with};
 pub use error::ModelError;
-pub use folder::{load, load_with, read_card};
+pub use folder::{load, load_with, read_card, read_trusted_card};
 pub use onnx_model::{OnnxModel, TOLERANCE};
 pub use runtime::{Runtime, RuntimeInfo, runtime};
 pub use shipped::{shipped, shipped_card, shipped_files, shipped_with};

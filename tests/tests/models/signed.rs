@@ -41,8 +41,8 @@ fn check(folder: &str, key: &str) -> bool {
 
 /// Scenario: a server that trusts one key is given models unsigned, signed by somebody else, changed after they were
 /// signed, and as they were signed; the last is promoted, and its card is changed on the server's disk.
-/// Guarantees: only the last is let in, by file and by base64, and it scores; changed on disk it is not loaded again,
-/// and what is refused says why in one sentence.
+/// Guarantees: only the last is let in, by file and by base64, and it scores; changed on disk it is not loaded again
+/// until it is added as it was signed; what is refused says why in one sentence.
 #[test]
 fn only_models_of_trusted_people_score() {
     let (ours, theirs) = (Signer::new(1), Signer::new(2));
@@ -79,4 +79,33 @@ fn only_models_of_trusted_people_score() {
     fs::write(&kept, text.replacen("description = \"", "description = \"other ", 1)).expect("written");
     let refused = geophone(&server, &["models", "promote", "sound@2"]).expect_err("its card is another");
     assert!(refused.contains("changed after it"), "{refused}");
+    fs::write(&kept, text).expect("written");
+    geophone(&server, &["models", "promote", "sound@2"]).expect("as it was signed");
+}
+
+/// Scenario: a model is active, the service is killed, and starts with a key that did not sign it; then the model is
+/// added once more unsigned, and signed.
+/// Guarantees: the service starts and the shipped model scores; unsigned it is refused, signed it is let in under the
+/// name and version that it had.
+#[test]
+fn a_model_that_was_here_before_keys_were_can_be_signed() {
+    let ours = Signer::new(1);
+    let house = House::new();
+    let folder = house.twin("early", "1");
+    let server = house.start();
+    geophone(&server, &["models", "add", &folder]).expect("nobody asks for a signature");
+    geophone(&server, &["models", "promote", "early@1"]).expect("it is there");
+    server.kill();
+    let config = house.write("trusting.yaml", &format!("models: {{trusted_keys: [\"{}\"]}}\n", ours.key()));
+    let server = house.start_with(&["--config", &config]);
+    let active = &server.get("/api/v1/models")["items"];
+    let is_active = |name: &str| active.as_array().expect("a list").iter().any(|item| item["name"] == name && item["state"] == "active");
+    assert!(is_active("default") && !is_active("early"), "{active}");
+    for step in ["promote", "add"] {
+        let refused = geophone(&server, &["models", step, if step == "add" { &folder } else { "early@1" }]).expect_err("unsigned");
+        assert!(refused.contains("card.toml.minisig"), "{refused}");
+    }
+    ours.sign(&folder);
+    geophone(&server, &["models", "add", &folder]).expect("it is signed");
+    assert_eq!(geophone(&server, &["models", "promote", "early@1"]).expect("it is signed")["state"], "active");
 }

@@ -4,7 +4,8 @@
 //! once requests are there again, what the silence made of the rates is over.
 //!
 //! Told by the correlator once a window, where spans are recorded so barely that nobody is seen to call: a service
-//! whose client spans end has lost its traffic, and that is news each time. Asked by `weight`. Invariant: keeps three times and two numbers.
+//! whose client spans end has lost its traffic, and that is news each time. Asked by `weight`. Invariant: keeps
+//! three times and two numbers.
 
 use geophone_proto::UnixNanos;
 use serde::{Deserialize, Serialize};

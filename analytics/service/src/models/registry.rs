@@ -11,7 +11,7 @@ use super::{
     upload::ModelFiles,
 };
 use crate::error::ServiceError;
-use geophone_models::Trust;
+use geophone_models::{SIGNATURE_FILE, Trust};
 use geophone_proto::{
     Class,
     model::{LineUp, ModelCard, ModelRef},
@@ -196,6 +196,7 @@ impl Registry {
         }
         if let Some(same) = self.find(&format!("{}@{}", card.name, card.version)) {
             return if same.card == card {
+                self.sign(&same, incoming)?;
                 Ok((same, false))
             } else {
                 Err(ServiceError::Room { class: Class::Busy, message: taken(&card) })
@@ -213,6 +214,21 @@ impl Registry {
         let known = Known { card: report.card, folder: Some(folder) };
         self.learn(known.clone());
         Ok((known, true))
+    }
+
+    /// A model that came here unsigned, or signed by somebody trusted no more, is given the signature that came now.
+    fn sign(&self, same: &Known, incoming: &Path) -> Result<(), ServiceError> {
+        let Some(folder) = same.folder.as_ref().filter(|folder| geophone_models::read_trusted_card(folder, &self.trust).is_err()) else {
+            return Ok(());
+        };
+        geophone_models::read_trusted_card(incoming, &self.trust).map_err(refused)?;
+        // The card too: it says the same, but a signature is over bytes.
+        for name in ["card.toml", SIGNATURE_FILE] {
+            let path = folder.join(name);
+            let placed = fs::rename(incoming.join(name), &path).and_then(|()| fs::File::open(folder)?.sync_all());
+            placed.map_err(ServiceError::io(format!("keep {}", path.display())))?;
+        }
+        Ok(())
     }
 
     /// Keeps which model scores where neither log nor snapshot is needed to read it.
