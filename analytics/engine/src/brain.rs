@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::{io, sync::Arc};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 8;
+const LAYOUT: u32 = 9;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 
@@ -129,6 +129,7 @@ impl Brain {
     /// # Errors
     /// If the sink takes no more.
     pub fn save(&mut self, sink: impl io::Write) -> Result<(), EngineError> {
+        self.settle();
         let settings = shape(&self.settings);
         let (observer, detector, mind) = (&self.observer, self.detector.snapshot(), &self.mind);
         postcard::to_io(&Snapshot { layout: LAYOUT, settings, observer, detector, mind }, sink).map_err(EngineError::Unwritten)?;
@@ -189,7 +190,17 @@ impl Brain {
     /// Does what the last step left: nobody waits for it, so whoever steps hands on the effects first. The next step
     /// does it where nobody has.
     pub fn settle(&mut self) {
+        self.observer.settle();
         self.detector.settle();
+    }
+
+    /// Does a little of what the closing of the next window will want, if its points should be there by now; false if
+    /// there is nothing to do. Whether and when this is called leaves no trace in what `step` gives.
+    pub fn draft(&mut self) -> bool {
+        self.settle();
+        let Some(drafted) = self.observer.draft() else { return false };
+        self.detector.draft(drafted);
+        true
     }
 
     /// No more records will come (end of a replay): closes what the data have completed.
@@ -339,3 +350,7 @@ pub(crate) fn count(name: &'static str, reason: &'static str, by: u64) -> Effect
 #[cfg(test)]
 #[path = "brain_tests.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "draft_tests.rs"]
+mod draft_tests;

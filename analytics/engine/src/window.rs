@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Dense number of a series in this brain; never reused while it runs.
 pub type SeriesIndex = u32;
 
+/// Series that are handled at once: what that takes meanwhile stays in a core's cache.
+pub(crate) const BLOCK: usize = 1_024;
+
 /// Which law the sums follow, hence which test is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StatKind {

@@ -166,6 +166,8 @@ impl<'a> Live<'a> {
             for request in wanted {
                 self.perform(&request);
             }
+            // Here there is time between two records; who replays them has none.
+            while self.brain.draft() {}
         }
     }
 

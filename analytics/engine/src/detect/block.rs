@@ -1,10 +1,7 @@
 //! Neighbouring series that are folded, scored and judged at once. What that takes meanwhile stays in a core's cache,
 //! and does not grow with the number of series. Used by the detector.
 
-use crate::features::{
-    columns::{Columns, Fresh},
-    kernel::Trait,
-};
+use crate::features::{columns::Columns, kernel::Trait};
 use geophone_proto::{
     UnixNanos,
     effect::{Part, ScoredWindow},
@@ -12,8 +9,6 @@ use geophone_proto::{
     model::{ModelRef, Role},
 };
 
-/// Series at once.
-pub(super) const BLOCK: usize = 1_024;
 
 /// The columns around one window of one block.
 #[derive(Clone, Copy)]
@@ -22,8 +17,6 @@ pub(super) struct Around<'a> {
     pub(super) before: &'a Columns,
     /// After it.
     pub(super) after: &'a Columns,
-    /// What the fold said of the window besides.
-    pub(super) fresh: &'a Fresh,
     /// What is fixed of each series.
     pub(super) traits: &'a [Trait],
 }

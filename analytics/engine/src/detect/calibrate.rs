@@ -255,6 +255,11 @@ impl Calibration {
         }
     }
 
+    /// Reads what `learn` will change.
+    pub(crate) fn touch(&self, row: usize) -> u64 {
+        self.own[row].iter().fold(0, |sum, own| sum.wrapping_add(own.run.to_bits()))
+    }
+
     /// Takes a settled window.
     pub(crate) fn learn(&mut self, row: usize, kind: StatKind, voices: Voices) {
         for (voice, value) in voices.into_iter().enumerate() {

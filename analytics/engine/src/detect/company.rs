@@ -41,6 +41,11 @@ impl Company {
         self.members.iter().map(|member| member.state.clone()).collect()
     }
 
+    /// Whether the active model is alone.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// Models that are known by name only.
     pub(crate) fn missing(&self) -> impl Iterator<Item = &ModelRef> {
         self.members.iter().filter(|member| member.model.is_none()).map(|member| &member.state.model)

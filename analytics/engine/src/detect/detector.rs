@@ -9,17 +9,18 @@
 use super::{
     band,
     baseline::{self, LargestDeviation},
-    block::{Around, BLOCK, append, empty},
+    block::{Around, append, empty},
     calibrate::{self, Calibration, Reading},
     cohort::{Cohorts, Kin, Lender},
     companion::{ABSENT, CompanionState, scores_of},
     company::{Company, ScoredRow},
     comparison::TrialBounds,
+    drafts::Drafts,
     explain::{Explained, explain},
     harm,
     heat::{self, Candidate},
-    hysteresis::{Change, Evidence, Gate},
-    judge::{Place, Told, voices},
+    hysteresis::Gate,
+    judge::voices,
 };
 use crate::{
     Settings,
@@ -27,11 +28,11 @@ use crate::{
         columns::{Columns, Fresh},
         define::*,
         kernel::{self, Prior, Trait},
-        ring::{Ring, Slot},
+        ring::Ring,
         season::Season,
     },
-    flag::{Flag, Phase},
-    window::{ClosedWindow, SeriesIndex, StatKind},
+    flag::Flag,
+    window::{BLOCK, ClosedWindow, SeriesIndex, StatKind, WindowRow},
 };
 use geophone_proto::{
     SeriesKey, UnixNanos,
@@ -43,12 +44,12 @@ use geophone_proto::{
     series::Series,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, hint::black_box, ops::Range};
 
 /// Windows without score at a series' start: the third ends half a minute after its first row.
 const LEARNING: f64 = 3.0;
 /// Windows until it may open.
-const UNTOLD: f64 = 6.0;
+pub(super) const UNTOLD: f64 = 6.0;
 /// Windows until a series is held against itself.
 const OWN: f64 = 180.0;
 /// Deviations below this never open: levels wander in more ways than their past shows.
@@ -57,6 +58,8 @@ pub(super) const LEVEL_MIN: f64 = 4.5;
 pub(super) const OTHER_MIN: f64 = 3.5;
 /// Windows with failures of the active model from which on it should go.
 const FAILING_MAX: u32 = 3;
+/// Series that are read ahead of.
+const TOUCHED: usize = 64;
 /// Windows between the settled ones and the tail, as far as the fold looks back.
 const BEHIND: usize = LONG + SHORT;
 
@@ -90,7 +93,7 @@ pub struct DetectorSnapshot {
     /// Windows of the ring that are settled.
     pub(super) settled_len: usize,
     pub(super) settled: Columns,
-    head: Columns,
+    pub(super) head: Columns,
     pub(super) season: Season,
     pub(super) calibration: Calibration,
     cohorts: Cohorts,
@@ -98,7 +101,7 @@ pub struct DetectorSnapshot {
     /// Windows in which the active model failed, since it is active.
     pub(super) failing: u32,
     /// Heat from which on a series opens by itself.
-    bar: f64,
+    pub(super) bar: f64,
     /// Whether spans say nothing about who calls: then requests are few and shown by little else.
     pub(super) is_bare: bool,
     /// Those beside the active model; filled for the snapshot only.
@@ -141,7 +144,11 @@ pub struct Detector {
     /// Rows by the keys of their series; empty while it must be made anew.
     by_key: Vec<u32>,
     /// Rows of the present window that the active model was asked about, and for which it gave no score.
-    asked: (usize, usize),
+    pub(super) asked: (usize, usize),
+    /// The next window, as far as it has been scored ahead.
+    pub(super) drafts: Option<Drafts>,
+    /// Columns of the newest window that are not written back yet, by their first rows.
+    pub(super) unwritten: Vec<(usize, Columns)>,
 }
 
 impl Detector {
@@ -162,7 +169,7 @@ impl Detector {
     }
 
     fn of(state: DetectorSnapshot, model: Box<dyn Model>, company: Company, bounds: TrialBounds) -> Self {
-        Self { state, model, company, bounds, fallback: LargestDeviation::default(), by_key: Vec::new(), asked: (0, 0) }
+        Self { state, model, company, bounds, fallback: LargestDeviation::default(), by_key: Vec::new(), asked: (0, 0), drafts: None, unwritten: Vec::new() }
     }
 
     /// Goes on from a snapshot, with this model.
@@ -195,6 +202,7 @@ impl Detector {
         let (harms, kin) = (heat::harms(series), Kin::of(series, kind));
         self.state.traits[row] = Some(Entry { key: series.key, kind, up, down, harms, kin, prior, born_ns });
         self.by_key.clear();
+        self.forget_drafts([row]);
     }
 
     /// From now on a series of this heat opens by itself.
@@ -204,12 +212,19 @@ impl Detector {
 
     /// From now on spans say nothing about who calls, or do.
     pub fn set_bare(&mut self, is_bare: bool) {
-        self.state.is_bare = is_bare;
+        if std::mem::replace(&mut self.state.is_bare, is_bare) != is_bare {
+            self.drafts = None;
+        }
     }
 
     /// The key of a series, if it is known.
     pub(crate) fn key_of(&self, index: SeriesIndex) -> Option<SeriesKey> {
         self.state.traits.get(index as usize)?.as_ref().map(|entry| entry.key)
+    }
+
+    /// Whether a series had its first window by the one that starts here.
+    pub(super) fn is_born(&self, row: usize, start_ns: u64) -> bool {
+        self.state.traits.get(row).is_some_and(|entry| entry.is_some_and(|entry| entry.born_ns <= start_ns))
     }
 
     /// Series scored in the newest window.
@@ -245,6 +260,9 @@ impl Detector {
     /// Learns from windows that can no longer change, and forgets what no fold looks back on. Changes nothing that
     /// `window` would give, so it can wait until what the newest window gave has been handed on.
     pub fn settle(&mut self) {
+        for (first, columns) in self.unwritten.drain(..) {
+            self.state.head.write_back(first, &columns);
+        }
         if self.state.settled_len < self.state.settling() {
             if self.by_key.is_empty() {
                 // By key, so that the order in which series were first seen leaves no trace in the cohorts.
@@ -255,40 +273,13 @@ impl Detector {
         }
     }
 
-    fn advance(&mut self, closed: &ClosedWindow, rows: &[usize], scored: &mut Scored) {
-        let state = &mut self.state;
-        let count = state.traits.len();
-        state.ring.slots.push_back(Slot::empty(closed.start_ns, count));
-        state.readings.push_back(state.calibration.reading());
-        self.company.open_window(count);
-        let position = state.ring.slots.len() - 1;
-        state.write(closed, position);
-        let limit = self.limit(closed.start_ns);
-        scored.window = self.empty(position, rows.len());
-        let mut rows = rows;
-        for first in (0..count).step_by(BLOCK) {
-            let block = first..(first + BLOCK).min(count);
-            let (of_block, others) = rows.split_at(rows.partition_point(|row| *row < block.end));
-            rows = others;
-            let known: Vec<(usize, usize)> = of_block.iter().map(|&row| (row, row - first)).collect();
-            let traits = self.state.traits(block.clone());
-            let before = self.state.head.part(block.clone());
-            let (mut after, mut fresh) = (before.clone(), Fresh::new(block.len()));
-            kernel::fold((&mut after, &mut fresh), (&self.state.ring, first), position, &traits);
-            let around = Around { before: &before, after: &after, fresh: &fresh, traits: &traits };
-            let window = self.score(position, &known, around, true);
-            self.flags(closed, (position, limit), (&known, around, &window), scored);
-            append(&mut scored.window, window);
-            self.state.head.write_back(first, &after);
-        }
-        heat::keep_hottest(&mut scored.candidates, |candidate| (candidate.heat, candidate.flag.series as usize));
-        self.note_failures(scored);
-        scored.unfit = self.unfit(scored.window.features.at);
-    }
-
     fn amend(&mut self, closed: &ClosedWindow, rows: &[usize], position: usize, scored: &mut Scored) {
         let was_told: Vec<bool> = rows.iter().map(|&row| self.state.ring.slots[position].told[row]).collect();
-        self.state.write(closed, position);
+        self.forget_drafts(rows.iter().copied());
+        if self.state.write(&closed.rows, position) {
+            // What is borrowed at a birth changes how scores are read.
+            self.drafts = None;
+        }
         let limit = self.limit(closed.start_ns);
         let mut windows: Vec<ScoredWindow> = (position..self.state.ring.slots.len()).map(|at| self.empty(at, 0)).collect();
         for (rows, was_told) in rows.chunks(BLOCK).zip(was_told.chunks(BLOCK)) {
@@ -299,13 +290,15 @@ impl Detector {
                 let (before, mut fresh) = (after.clone(), Fresh::new(rows.len()));
                 kernel::fold((&mut after, &mut fresh), (&ring, 0), at, &traits);
                 let Some(place) = at.checked_sub(position) else { continue };
-                let around = Around { before: &before, after: &after, fresh: &fresh, traits: &traits };
+                let around = Around { before: &before, after: &after, traits: &traits };
                 let told = rows.iter().copied().zip(0..).filter(|&(row, _)| self.state.ring.slots[at].told[row]);
                 let known: Vec<(usize, usize)> = told.collect();
-                let window = self.score(at, &known, around, at + 1 == ring.slots.len());
+                let window = self.score(at, &known, (around, &fresh), at + 1 == ring.slots.len());
                 if at == position {
                     let first: Vec<(usize, usize)> = known.into_iter().filter(|&(_, local)| !was_told[local]).collect();
-                    self.flags(closed, (at, limit), (&first, around, &window), scored);
+                    let looks = self.look(at, &first, (around, &fresh), &window);
+                    let news = self.step_gates(true, (at, limit), (&looks, &window));
+                    self.tell(closed, news, (around, &window), scored);
                 }
                 append(&mut windows[place], window);
                 self.note_failures(scored);
@@ -318,20 +311,26 @@ impl Detector {
     }
 
     /// The window at a position of the ring, without rows.
-    fn empty(&self, position: usize, rows: usize) -> ScoredWindow {
+    pub(super) fn empty(&self, position: usize, rows: usize) -> ScoredWindow {
         let at = UnixNanos(self.state.ring.slots[position].start_ns).plus(self.state.window_ns);
         empty(at, self.state.window_ns, self.model_ref(), (WIDTH, rows))
     }
 
     /// The level that opens, by the budget and the number of series.
-    fn limit(&self, start_ns: u64) -> f64 {
+    pub(super) fn limit(&self, start_ns: u64) -> f64 {
         let series = self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= start_ns).count();
         calibrate::level_of_budget(self.state.alerts_per_week, series, self.state.window_ns)
     }
 
     /// Scores some series in the window at `position`. `known` = their places in the brain and in the block.
-    fn score(&mut self, position: usize, known: &[(usize, usize)], around: Around<'_>, is_new: bool) -> ScoredWindow {
-        let Around { before, after, fresh, traits } = around;
+    pub(super) fn score(
+        &mut self,
+        position: usize,
+        known: &[(usize, usize)],
+        (around, fresh): (Around<'_>, &Fresh),
+        is_new: bool,
+    ) -> ScoredWindow {
+        let Around { before, after, traits } = around;
         let mut window = self.empty(position, known.len());
         let start_ns = self.state.ring.slots[position].start_ns;
         window.features.keys.extend(known.iter().map(|&(row, _)| self.state.key(row)));
@@ -386,7 +385,7 @@ impl Detector {
     }
 
     /// A window has been scored: what of it models failed on counts once.
-    fn note_failures(&mut self, scored: &mut Scored) {
+    pub(super) fn note_failures(&mut self, scored: &mut Scored) {
         self.company.note_failures();
         let (asked, absent) = std::mem::take(&mut self.asked);
         if absent > 0 {
@@ -399,73 +398,18 @@ impl Detector {
     }
 
     /// Models that should go, seen at the end of a window.
-    fn unfit(&mut self, now: UnixNanos) -> Vec<(ModelRef, String)> {
+    pub(super) fn unfit(&mut self, now: UnixNanos) -> Vec<(ModelRef, String)> {
         let mut unfit = self.company.close_looks(&self.bounds, now);
         if self.state.failing >= FAILING_MAX {
             unfit.push((self.model_ref(), "it failed or gave no number".to_owned()));
         }
         unfit
     }
-
-    /// Opens and closes the `known` series (places in the brain and in the block) in a scored window of that block.
-    fn flags(
-        &mut self,
-        closed: &ClosedWindow,
-        (position, limit): (usize, f64),
-        (known, around, window): (&[(usize, usize)], Around<'_>, &ScoredWindow),
-        scored: &mut Scored,
-    ) {
-        // Feature rows stand in the same order, some of them not asked about.
-        let mut places = window.features.keys.iter().enumerate();
-        let mut hot: Vec<(f64, Told)> = Vec::new();
-        for &(row, local) in known {
-            let (key, its) = (self.state.key(row), around.traits[local]);
-            let Some((place, _)) = places.find(|(_, other)| **other == key) else { break };
-            let raw = window.raw[place];
-            if raw.is_nan() || around.after.age[local] < UNTOLD {
-                continue;
-            }
-            let x = window.features.row(place);
-            let law = self.state.law_level(position, row, its.kind, x);
-            let active = self.state.level(position, row, its.kind).max(law);
-            let of = ScoredRow { row, kind: its.kind, voices: self.state.ring.slots[position].voices(row) };
-            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active).max(law);
-            let judged = self.state.judge(x, Place { position, row, local }, around);
-            let evidence = Evidence { level, limit, bar: self.state.bar, ..judged.evidence };
-            let change = self.state.gates[row].step(evidence, self.state.window_ns);
-            let heard = (evidence, self.state.gates[row].is_open, change == Some(Change::Opened));
-            self.company.weigh((position, row), (key, of), heard, (active, self.state.window_ns));
-            let heat = self.state.gates[row].heat();
-            let told = Told { row, local, place, judged };
-            if heat >= heat::HEARD && !closed.amended {
-                hot.push((heat, told));
-            }
-            let Some(change) = change else { continue };
-            let explained = self.explain(window.speaker(place), x, raw);
-            let of = closed.rows.binary_search_by_key(&row, |of| of.series as usize);
-            let flag = self.state.flag(told, around, window);
-            scored.flags.push(Flag {
-                phase: match change {
-                    Change::Opened => Phase::Opened,
-                    Change::Continues => Phase::Continues,
-                    Change::Closed => Phase::Closed,
-                },
-                raw: explained.raw,
-                raw_baseline: explained.baseline,
-                contributions: explained.parts,
-                exemplars: of.map_or_else(|_| Vec::new(), |at| closed.rows[at].exemplars.clone()),
-                ..flag
-            });
-        }
-        heat::keep_hottest(&mut hot, |(heat, told)| (*heat, told.row));
-        let candidates = hot.into_iter().map(|(heat, told)| Candidate { flag: self.state.flag(told, around, window), heat });
-        scored.candidates.extend(candidates);
-    }
 }
 
 impl Detector {
     /// The score of a row, taken apart by the model that gave it.
-    fn explain(&mut self, (speaker, role): (&ModelRef, Role), x: &[f32], raw: f32) -> Explained {
+    pub(super) fn explain(&mut self, (speaker, role): (&ModelRef, Role), x: &[f32], raw: f32) -> Explained {
         let canary = if role == Role::Canary { self.company.canary() } else { None };
         let model = match canary {
             Some(canary) => Some(canary),
@@ -490,7 +434,7 @@ impl DetectorSnapshot {
     }
 
     /// What is fixed of a run of neighbours.
-    fn traits(&self, rows: Range<usize>) -> Vec<Trait> {
+    pub(super) fn traits(&self, rows: Range<usize>) -> Vec<Trait> {
         self.traits[rows].iter().map(|entry| entry.as_ref().map_or(NOBODY, Entry::traits)).collect()
     }
 
@@ -499,7 +443,7 @@ impl DetectorSnapshot {
         self.traits.get(row).and_then(Option::as_ref).map_or(NOBODY, Entry::traits)
     }
 
-    fn key(&self, row: usize) -> SeriesKey {
+    pub(super) fn key(&self, row: usize) -> SeriesKey {
         self.traits[row].map_or(SeriesKey(0), |entry| entry.key)
     }
 
@@ -511,14 +455,16 @@ impl DetectorSnapshot {
         }
     }
 
-    /// Writes a window's rows into its slot; a series' first row is its birth.
-    fn write(&mut self, closed: &ClosedWindow, position: usize) {
-        for row in &closed.rows {
+    /// Writes rows of a window into its slot; a series' first row is its birth, and whether there was any is returned.
+    pub(super) fn write(&mut self, rows: &[WindowRow], position: usize) -> bool {
+        let (start_ns, mut is_birth) = (self.ring.slots[position].start_ns, false);
+        for row in rows {
             let at = row.series as usize;
             let Some(Some(entry)) = self.traits.get_mut(at) else { continue };
-            if closed.start_ns < entry.born_ns {
-                entry.born_ns = closed.start_ns;
-                let loan = self.cohorts.lend(entry.kin, closed.start_ns, self.tail as u64 * self.window_ns);
+            if start_ns < entry.born_ns {
+                is_birth = true;
+                entry.born_ns = start_ns;
+                let loan = self.cohorts.lend(entry.kin, start_ns, self.tail as u64 * self.window_ns);
                 entry.prior = loan.map_or(Prior::NONE, |loan| loan.prior);
                 if let Some(loan) = loan {
                     self.calibration.borrow(at, loan.lent);
@@ -526,6 +472,7 @@ impl DetectorSnapshot {
             }
             self.ring.slots[position].set(at, row.stat, row.shown);
         }
+        is_birth
     }
 
     /// Windows of the ring that can no longer change, settled or not.
@@ -549,15 +496,18 @@ impl DetectorSnapshot {
         while self.settled_len < self.settling() {
             let position = self.settled_len;
             self.fold_settled(position);
-            let slot = &self.ring.slots[position];
-            for &row in by_key {
-                let row = row as usize;
-                let (kind, voices) = (self.traits[row].map_or(NOBODY.kind, |entry| entry.kind), slot.voices(row));
-                // A series without any sample so far teaches nothing.
-                if slot.raw[row].is_finite() && self.settled.mass[row] > 0.0 {
-                    self.calibration.learn(row, kind, voices);
+            for rows in by_key.chunks(TOUCHED) {
+                black_box(rows.iter().fold(0, |sum: u64, row| sum.wrapping_add(self.touch(position, *row as usize))));
+                let slot = &self.ring.slots[position];
+                for &row in rows {
+                    let row = row as usize;
+                    let (kind, voices) = (self.traits[row].map_or(NOBODY.kind, |entry| entry.kind), slot.voices(row));
+                    // A series without any sample so far teaches nothing.
+                    if slot.raw[row].is_finite() && self.settled.mass[row] > 0.0 {
+                        self.calibration.learn(row, kind, voices);
+                    }
+                    company.learn((position, row), kind, voices);
                 }
-                company.learn((position, row), kind, voices);
             }
             self.ring.slots[position].settle();
             self.readings[position].settle();
@@ -578,8 +528,17 @@ impl DetectorSnapshot {
         }
     }
 
+    /// Reads what learning from a settled window will want of a series. In the order of keys each lies elsewhere: read
+    /// for many at once, they are waited for together.
+    fn touch(&self, position: usize, row: usize) -> u64 {
+        let slot = &self.ring.slots[position];
+        let kind = self.traits[row].map_or(NOBODY.kind, |entry| entry.kind);
+        let heard = slot.voices(row).map(f64::to_bits).into_iter().fold(kind as u64, u64::wrapping_add);
+        heard.wrapping_add(self.settled.mass[row].to_bits()).wrapping_add(self.calibration.touch(row))
+    }
+
     /// `-log10` of the probability of a scored window of the ring.
-    fn level(&self, position: usize, row: usize, kind: StatKind) -> f64 {
+    pub(super) fn level(&self, position: usize, row: usize, kind: StatKind) -> f64 {
         self.readings[position].level(row, kind, self.ring.slots[position].voices(row))
     }
 }

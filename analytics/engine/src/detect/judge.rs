@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     features::{
-        columns::Columns,
+        columns::{Columns, Fresh},
         define::*,
         kernel::{self, Trait},
         law::{self, Reference},
@@ -129,9 +129,9 @@ impl DetectorSnapshot {
     }
 
     /// Which span decides, how far it deviates, and whether that may open.
-    pub(super) fn judge(&self, x: &[f32], place: Place, around: Around<'_>) -> Judged {
+    pub(super) fn judge(&self, x: &[f32], place: Place, (around, fresh): (Around<'_>, &Fresh)) -> Judged {
         let Place { position, row, local } = place;
-        let Around { before, after, fresh, traits } = around;
+        let Around { before, after, traits } = around;
         let its = traits[local];
         let age = after.age[local] as usize;
         let spans = [(1, Z_1, after.u[local]), (SHORT, Z_6, fresh.z_6[local]), (LONG, Z_18, fresh.z_18[local])];

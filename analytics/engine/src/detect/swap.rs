@@ -49,11 +49,13 @@ impl Detector {
     /// The active model of a snapshot, with which its calibration was learnt.
     pub fn take_seat(&mut self, model: Box<dyn Model>) {
         self.model = model;
+        self.drafts = None;
     }
 
     /// The active model is another than the one that the calibration was learnt with.
     pub fn forget_model(&mut self) {
         self.state.calibration.forget_model();
+        self.drafts = None;
     }
 
     /// Whether any model scores beside the active one.
@@ -104,6 +106,7 @@ impl Detector {
             None => Companion::begin(model?, (Stage::Shadow, 0), standing),
         };
         std::mem::swap(&mut self.model, other.model.as_mut()?);
+        self.drafts = None;
         other.state.model = standing.active.clone();
         let state = &mut self.state;
         exchange(&mut other.state, &mut state.calibration);

@@ -4,7 +4,7 @@
 
 use crate::window::{Stat, StatKind};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 /// One window of all series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl Slot {
         *self = Self { start_ns, n, s1, told, is_settled: true, ..Self::default() };
     }
 
-    fn resize(&mut self, rows: usize) {
+    pub(crate) fn resize(&mut self, rows: usize) {
         self.n.resize(rows, 0.0);
         self.s1.resize(rows, 0.0);
         self.told.resize(rows, false);
@@ -76,12 +76,29 @@ impl Slot {
         self.voices.resize(rows, [0.0; 2]);
     }
 
-    /// Writes a row. Sums that are not finite, or beyond what squares can hold, count as missing.
+    /// Writes a row.
     pub(crate) fn set(&mut self, row: usize, stat: Stat, shown: f64) {
-        let usable = (1e-6..=1e15).contains(&stat.n) && stat.s1.abs() <= 1e120 && stat.s2.abs() <= 1e240;
-        let stat = if usable { stat } else { Stat::default() };
+        let stat = usable(stat);
         (self.n[row], self.s1[row], self.s2[row], self.shown[row]) = (stat.n, stat.s1, stat.s2, shown);
         self.told[row] = true;
+    }
+
+    /// Forgets what was written of a run of series.
+    pub(crate) fn clear(&mut self, rows: Range<usize>) {
+        for column in [&mut self.n, &mut self.s1, &mut self.s2] {
+            column[rows.clone()].fill(0.0);
+        }
+        self.told[rows.clone()].fill(false);
+        self.shown[rows.clone()].fill(f64::NAN);
+        self.raw[rows.clone()].fill(f32::NAN);
+        self.voices[rows].fill([0.0; 2]);
+    }
+
+    /// Whether a row is written as it would be now.
+    pub(crate) fn holds(&self, row: usize, stat: Stat, shown: f64) -> bool {
+        let held = [self.n[row], self.s1[row], self.s2[row], self.shown[row]];
+        let stat = usable(stat);
+        self.told[row] && held.map(f64::to_bits) == [stat.n, stat.s1, stat.s2, shown].map(f64::to_bits)
     }
 
     /// What was heard of a series in this window.
@@ -105,6 +122,12 @@ impl Slot {
             is_settled: self.is_settled,
         }
     }
+}
+
+/// Sums that are not finite, or beyond what squares can hold, count as missing.
+fn usable(stat: Stat) -> Stat {
+    let is_usable = (1e-6..=1e15).contains(&stat.n) && stat.s1.abs() <= 1e120 && stat.s2.abs() <= 1e240;
+    if is_usable { stat } else { Stat::default() }
 }
 
 impl Ring {

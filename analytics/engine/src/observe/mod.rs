@@ -2,6 +2,7 @@
 
 mod ahead;
 pub mod counts;
+pub mod drafts;
 pub mod edge;
 pub mod logs;
 pub mod metric;
@@ -16,6 +17,7 @@ pub mod spans;
 pub mod sums;
 pub mod template;
 
+pub use drafts::Drafts;
 pub use observer::Observer;
 pub use picks::SpanSamples;
 

@@ -58,6 +58,8 @@ pub struct Observer {
     last_seq: Seq,
     /// Newest window with a row.
     newest: u64,
+    /// The newest closed window, if its closing has left something to do.
+    unsettled: Option<u64>,
     #[serde(skip)]
     counts: Counts,
 }
@@ -102,6 +104,7 @@ impl Observer {
             held: BTreeMap::new(),
             last_seq: Seq(0),
             newest: 0,
+            unsettled: None,
             counts: Counts::default(),
         };
         observer.set_budgets(settings);
@@ -116,6 +119,7 @@ impl Observer {
 
     /// Takes all rows of a batch, then closes what they complete.
     pub fn batch(&mut self, batch: &Batch, seq: Seq) {
+        self.settle();
         self.last_seq = seq;
         if matches!(batch.columns, Columns::Profiles(_)) {
             return;
@@ -227,11 +231,13 @@ impl Observer {
     /// No more will come: closes every window that the newest believed row has completed.
     pub fn finish(&mut self) {
         self.close_until(self.watermark.leader().max(self.watermark.at()));
+        self.settle();
         self.release(Some(u64::MAX));
         self.emit_amended();
     }
 
     fn close_until(&mut self, complete_ns: u64) {
+        self.settle();
         while let Some(next) = self.closing.next.filter(|next| self.closing.end_of(*next) <= complete_ns) {
             self.closing.begun = true;
             if next > self.newest && self.sources.is_empty() {
@@ -239,8 +245,30 @@ impl Observer {
                 self.closing.next = Some(self.closing.window_of(complete_ns).max(next + 1));
                 continue;
             }
+            self.settle();
             self.close(next);
         }
+    }
+
+    /// Does what closing a window has left: nobody waits for it. The next batch or tick does it where nobody has.
+    pub fn settle(&mut self) {
+        let Some(window) = self.unsettled.take() else { return };
+        let (end, length_ns) = (self.closing.end_of(window), self.closing.length_ns);
+        if let Some(settled) = self.closing.settled() {
+            self.sources.settle_metrics(settled);
+        }
+        let gone = self.sources.expire(end, &mut self.registry, &self.topology.names, length_ns);
+        self.forget(&gone);
+    }
+
+    /// Writes ahead some rows of the window that closes next, once time has come to its end. `None` if there is nothing
+    /// to write.
+    pub fn draft(&mut self) -> Option<&ClosedWindow> {
+        self.settle();
+        let leader = self.watermark.leader();
+        let Closing { next, begun, length_ns, drafts, .. } = &mut self.closing;
+        let window = next.filter(|next| *begun && (*next + 1).saturating_mul(*length_ns) <= leader)?;
+        drafts.write(&self.sources, &Frame { window, length_ns: *length_ns })
     }
 
     fn close(&mut self, window: u64) {
@@ -256,7 +284,7 @@ impl Observer {
         let services = self.topology.names.services();
         let held: BTreeSet<ServiceIndex> =
             services.filter(|(_, service)| service.is_expected(end, leader)).map(|(service, _)| service).collect();
-        let rows = self.sources.close(settling, &Frame { window, length_ns }, &held);
+        let rows = self.sources.close(settling, &Frame { window, length_ns }, &held, &mut self.closing.drafts);
         self.closed.push(ClosedWindow { start_ns: window * length_ns, length_ns, amended: false, rows });
         if !held.is_empty() {
             self.held.insert(window, held);
@@ -266,8 +294,7 @@ impl Observer {
             self.topology.spans.evict(settled.saturating_sub(JOIN_WINDOWS));
         }
         self.topology.fade(length_ns, end);
-        let gone = self.sources.expire(end, &mut self.registry, &self.topology.names, length_ns);
-        self.forget(&gone);
+        self.unsettled = Some(window);
     }
 
     /// Tells what was held once it is there, or overdue, or its window is being settled.
@@ -333,6 +360,7 @@ impl Observer {
 
     /// Series that expired since the last call: no row will come, their state can go.
     pub fn gone_series(&mut self) -> Vec<SeriesIndex> {
+        self.settle();
         self.registry.take_gone()
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     ahead,
+    drafts::{Draft, Drafts},
     edge::Edge,
     logs::LogRate,
     metric::Metric,
@@ -14,7 +15,7 @@ use crate::{
 };
 use geophone_proto::{anomaly::Exemplar, series::Series};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 /// Number of a source, in the order of its series.
 pub type SourceIndex = u32;
@@ -141,25 +142,88 @@ impl Sources {
         (series < source.first_series + source.series).then_some((u32::try_from(at).ok()?, source))
     }
 
-    /// Settles `settling` and writes the rows of the closing window, in series order; none of services
-    /// that are held, metrics apart.
-    pub fn close(&mut self, settling: Option<u64>, frame: &Frame, held: &BTreeSet<ServiceIndex>) -> Vec<WindowRow> {
-        let mut rows = Vec::with_capacity(self.0.len());
-        for sources in self.0.chunks_mut(ahead::ROWS) {
+    /// Writes the rows of the closing window, in series order, or takes them from drafts; none of services that are
+    /// held, metrics apart. Settles `settling` where rows follow from what is settled; `settle_metrics` does the rest.
+    pub fn close(&mut self, settling: Option<u64>, frame: &Frame, held: &BTreeSet<ServiceIndex>, drafts: &mut Drafts) -> Vec<WindowRow> {
+        let count = self.series_end();
+        let mut rows = Vec::with_capacity(count as usize);
+        let mut before = Draft::default();
+        for (draft, mut drafted) in drafts.take(frame.window, count) {
+            self.close_between((&before, &draft), (settling, held), frame, &mut rows);
+            rows.append(&mut drafted);
+            before = draft;
+        }
+        let end = Draft::none(count, self.0.len());
+        self.close_between((&before, &end), (settling, held), frame, &mut rows);
+        rows
+    }
+
+    /// What `close` does for series between two drafts. A source may reach into both.
+    fn close_between(
+        &mut self,
+        (before, after): (&Draft, &Draft),
+        (settling, held): (Option<u64>, &BTreeSet<ServiceIndex>),
+        frame: &Frame,
+        rows: &mut Vec<WindowRow>,
+    ) {
+        let series = before.series.end..after.series.start;
+        let sources = before.sources.end.saturating_sub(1)..(after.sources.start + 1).min(self.0.len());
+        if series.is_empty() {
+            return;
+        }
+        for sources in self.0[sources].chunks_mut(ahead::ROWS) {
             ahead::touch_sources(sources);
-            for source in sources.iter_mut().flatten() {
-                if let Some(window) = settling {
+            for source in sources.iter_mut().flatten().filter(|source| source.meets(&series)) {
+                if let Some(window) = settling.filter(|_| source.is_prompt()) {
                     source.settle(window);
                 }
                 if let Body::Requests(requests) = &mut source.body {
                     requests.close(frame.window);
                 }
                 if source.seen.0 <= frame.window && (!source.is_prompt() || !held.contains(&source.service)) {
-                    source.rows(frame, &mut rows);
+                    source.rows_within(&series, frame, rows);
                 }
             }
         }
-        rows
+    }
+
+    /// Settles what is left of a closed window: points of metrics, on which no row of a window that is open depends.
+    pub fn settle_metrics(&mut self, settling: u64) {
+        for sources in self.0.chunks_mut(ahead::ROWS) {
+            ahead::touch_sources(sources);
+            sources.iter_mut().flatten().filter(|source| !source.is_prompt()).for_each(|source| source.settle(settling));
+        }
+    }
+
+    /// One more than the last series.
+    pub fn series_end(&self) -> SeriesIndex {
+        self.0.iter().rev().flatten().next().map_or(0, |source| source.series().end)
+    }
+
+    /// Which sources, from this one on, have series among these; and whether all of them are metrics.
+    pub fn with_series(&self, from: usize, series: &Range<SeriesIndex>) -> (Range<usize>, bool) {
+        let (mut run, mut are_metrics) = (from..from, true);
+        for (at, source) in self.0.iter().enumerate().skip(from).filter_map(|(at, source)| Some((at, source.as_deref()?))) {
+            if source.first_series >= series.end {
+                break;
+            }
+            if source.meets(series) {
+                are_metrics &= !source.is_prompt();
+                run.end = at + 1;
+            } else {
+                run = at + 1..at + 1;
+            }
+        }
+        (run, are_metrics)
+    }
+
+    /// Rows of some metrics, as far as they are of these series.
+    pub fn rows(&self, sources: Range<usize>, series: &Range<SeriesIndex>, frame: &Frame, rows: &mut Vec<WindowRow>) {
+        for sources in self.0[sources].chunks(ahead::ROWS) {
+            ahead::touch_sources(sources);
+            let living = sources.iter().flatten().filter(|source| source.seen.0 <= frame.window);
+            living.for_each(|source| source.rows_within(series, frame, rows));
+        }
     }
 
     /// Numbers of a service's sources of spans and logs that have rows in this window.
@@ -224,6 +288,25 @@ impl Gone {
 }
 
 impl Source {
+    const fn series(&self) -> Range<SeriesIndex> {
+        self.first_series..self.first_series + self.series
+    }
+
+    const fn meets(&self, series: &Range<SeriesIndex>) -> bool {
+        self.first_series < series.end && series.start < self.first_series + self.series
+    }
+
+    /// The rows of a window that are of these series.
+    fn rows_within(&self, series: &Range<SeriesIndex>, frame: &Frame, rows: &mut Vec<WindowRow>) {
+        let from = rows.len();
+        self.rows(frame, rows);
+        let own = self.series();
+        if own.start < series.start || own.end > series.end {
+            let others = |row: &WindowRow| !series.contains(&row.series);
+            rows.extract_if(from.., |row| others(row)).for_each(drop);
+        }
+    }
+
     const fn is_prompt(&self) -> bool {
         !matches!(self.body, Body::Metric(_))
     }

@@ -3,6 +3,7 @@
 //! A window is open, then closed (scored; late rows amend it), then settled (nothing changes it).
 //! Closing window `w` settles window `w - lag`, so what is settled follows from what is closed alone.
 
+use crate::observe::Drafts;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,13 +81,16 @@ pub struct Closing {
     pub begun: bool,
     /// Sources of closed windows that late rows have changed.
     pub dirty: BTreeMap<WindowNumber, BTreeSet<u32>>,
+    /// Rows of the next window, as far as they have been written ahead.
+    #[serde(skip)]
+    pub drafts: Drafts,
 }
 
 impl Closing {
     /// Nothing closed yet.
     pub fn new(length_ns: u64, lateness_ns: u64) -> Self {
         let length_ns = length_ns.max(1);
-        Self { length_ns, lag: lateness_ns.div_ceil(length_ns) + 1, next: None, begun: false, dirty: BTreeMap::new() }
+        Self { length_ns, lag: lateness_ns.div_ceil(length_ns) + 1, next: None, begun: false, dirty: BTreeMap::new(), drafts: Drafts::default() }
     }
 
     /// The window that a moment falls in. A window holds its start, not its end.
@@ -111,6 +115,7 @@ impl Closing {
 
     /// Notes that a source has changed in this window.
     pub fn touch(&mut self, window: WindowNumber, source: u32) {
+        self.drafts.stir(window, source);
         match self.next {
             Some(next) if self.begun && window < next => {
                 self.dirty.entry(window).or_default().insert(source);

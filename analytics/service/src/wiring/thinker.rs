@@ -111,6 +111,9 @@ struct Stand {
     has_told_caught_up: bool,
     /// The last step closed a window.
     has_closed: bool,
+    /// There may be something to draft; and drafting has panicked, so that it is left alone.
+    may_draft: bool,
+    has_stumbled: bool,
 }
 
 impl Thinker {
@@ -174,16 +177,18 @@ impl Thinker {
             skipped: BTreeSet::new(),
             has_told_caught_up: false,
             has_closed: false,
+            may_draft: false,
+            has_stumbled: false,
         };
         self.pulse.set_brain(true);
         self.note_position(&mut stand);
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_over_settings(&mut stand);
-            match stand.reader.next(if stopping { Duration::ZERO } else { PATIENCE }) {
+            match stand.reader.next(if stopping || stand.may_draft { Duration::ZERO } else { PATIENCE }) {
                 Ok(Some((seq, record))) => self.step(&mut stand, seq, &record)?,
                 Ok(None) if stopping => break,
-                Ok(None) => {}
+                Ok(None) => self.draft(&mut stand)?,
                 Err(error) => {
                     metrics::counter!("geophone_brain_unread_total").increment(1);
                     tracing::error!("a part of the log cannot be read and is left out: {error}");
@@ -216,7 +221,24 @@ impl Thinker {
         metrics::gauge!("geophone_brain_behind_records").set(self.pulse.behind() as f64);
     }
 
+    /// No record waits: time for a little of what the next window will want.
+    fn draft(&self, stand: &mut Stand) -> Result<(), ServiceError> {
+        if stand.has_stumbled || !stand.may_draft {
+            return Ok(());
+        }
+        match catch_unwind(AssertUnwindSafe(|| stand.brain.draft())) {
+            Ok(has_drafted) => stand.may_draft = has_drafted,
+            Err(_) => {
+                (stand.may_draft, stand.has_stumbled) = (false, true);
+                tracing::error!("the brain panicked ahead of a window; windows are scored when they close from here on");
+                return self.rebuild(stand);
+            }
+        }
+        Ok(())
+    }
+
     fn step(&self, stand: &mut Stand, seq: Seq, record: &Record) -> Result<(), ServiceError> {
+        stand.may_draft = !stand.has_stumbled;
         if stand.skipped.contains(&seq) {
             return Ok(());
         }
@@ -247,18 +269,23 @@ impl Thinker {
 
     /// The state after a panic cannot be trusted: back to the last snapshot, and on from there.
     fn recover(&self, stand: &mut Stand, seq: Seq, record: &Record) -> Result<(), ServiceError> {
-        metrics::counter!("geophone_brain_rebuilds_total").increment(1);
-        self.pulse.rebuilt();
+        tracing::error!("the brain panicked at record {}", seq.0);
         if !stand.panicked.insert(seq) {
             metrics::counter!("geophone_brain_skipped_records_total").increment(1);
             self.pulse.skipped();
             stand.skipped.insert(seq);
             self.keep_aside(seq, record);
         }
+        self.rebuild(stand)
+    }
+
+    fn rebuild(&self, stand: &mut Stand) -> Result<(), ServiceError> {
+        metrics::counter!("geophone_brain_rebuilds_total").increment(1);
+        self.pulse.rebuilt();
         // The log lets go of what the newest memory holds as soon as that is written: not before we have read it.
         stand.through.iter().for_each(Through::wait);
         let memory = (self.recall)(stand.saved);
-        tracing::error!("the brain panicked at record {}; it is rebuilt from record {}", seq.0, memory.next.0);
+        tracing::error!("the brain is rebuilt from record {}", memory.next.0);
         stand.brain = self.remember(&memory)?;
         stand.reader = self.log.reader(memory.next);
         Ok(())
