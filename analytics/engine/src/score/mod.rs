@@ -3,6 +3,7 @@
 
 mod alarm;
 mod daily;
+mod daytime;
 mod entity;
 mod evidence;
 mod fading;

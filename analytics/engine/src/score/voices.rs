@@ -7,10 +7,13 @@
 //! measures. *Distance*: one residual, or the mean of eight. *Calm*: how much smaller steps have become.
 //! *Outside* and *novelty* (`daily.rs`, `novelty.rs`) only where one series is all there is.
 //!
+//! Alone, the quickest jumps are measured by what is usual at this time of day (`daytime.rs`).
+//!
 //! The first `SPEAKING` make the level by weight; the others are heard by the forest only.
 
 use super::{
     daily::Hull,
+    daytime::Daytime,
     novelty::Novelty,
     scale::{Extent, Scale},
 };
@@ -22,6 +25,8 @@ const PLACES: [usize; JUMPS.len()] = [0, 1, 2, 3, 4, 11, 12];
 /// Voices that make the level, and their weights: five jumps and the unrest.
 pub(crate) const SPEAKING: usize = 6;
 pub(crate) const WEIGHTS: [f64; SPEAKING] = [2.0, 0.5, 0.5, 1.0, 0.5, 2.0];
+/// Jumps whose spread follows the time of day, and whether what is of late as well: those of single rows.
+const DAYTIME: [bool; 3] = [true, false, false];
 /// Number of voices.
 pub(crate) const VOICES: usize = 15;
 /// Their names, in order.
@@ -80,10 +85,17 @@ impl Unrest {
 }
 
 /// What needs the past of one series and no other: too dear for each of many dimensions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Alone {
     hull: Hull,
     novelty: Novelty,
+    daytimes: [Daytime; DAYTIME.len()],
+}
+
+impl Default for Alone {
+    fn default() -> Self {
+        Self { hull: Hull::default(), novelty: Novelty::default(), daytimes: DAYTIME.map(Daytime::new) }
+    }
 }
 
 /// What the forecasts need of the past.
@@ -126,10 +138,8 @@ impl Voices {
             self.levels = [value; 3];
         }
         let mut deviations = [0.0; VOICES];
-        for (&(event, before), place) in JUMPS.iter().zip(PLACES) {
-            if self.rows > event {
-                deviations[place] = self.scales[place].deviation(self.jump(event, before), &self.extent);
-            }
+        for (jump, place) in PLACES.into_iter().enumerate() {
+            deviations[place] = self.jumped(jump, place, seconds);
         }
         let residual = self.follow(UNREST, 0, STEP);
         deviations[UNREST] = self.unrests[0].row(self.rows, residual);
@@ -173,6 +183,21 @@ impl Voices {
             let jump = if self.rows > event { self.jump(event, before) } else { 0.0 };
             if jump == 0.0 { 0.0 } else { jump.signum() }
         })
+    }
+
+    /// The deviation of a jump; 0 while there are too few rows.
+    fn jumped(&mut self, jump: usize, place: usize, seconds: f64) -> f64 {
+        let (event, before) = JUMPS[jump];
+        if self.rows <= event {
+            return 0.0;
+        }
+        let (size, scale) = (self.jump(event, before), &mut self.scales[place]);
+        let usual = scale.spread(&self.extent);
+        let deviation = scale.deviation(size, &self.extent);
+        match &mut self.alone {
+            Some(alone) if jump < DAYTIME.len() => deviation * alone.daytimes[jump].factor(seconds, size.abs(), usual),
+            _ => deviation,
+        }
     }
 
     fn jump(&self, event: usize, before: usize) -> f64 {
