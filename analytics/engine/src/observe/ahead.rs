@@ -9,13 +9,37 @@ use super::{
     source::{Body, Source, SourceIndex, Sources},
 };
 use crate::{topology::names::OperationIndex, why::Subject};
-use std::hint::black_box;
+use arrow_array::{FixedSizeBinaryArray, StringArray};
+use std::{hint::black_box, ops::Range};
 
 /// Rows that are read ahead of.
 pub const ROWS: usize = 64;
 
 /// A row's operation, if it is known.
 pub type Known = Option<OperationIndex>;
+
+/// Bytes that a processor fetches at once.
+const LINE_BYTES: usize = 64;
+
+/// Reads a place of each line of a column: it was written on another thread, and rows taken one by one would wait for each
+/// column in turn.
+pub fn lines<T: Copy>(column: &[T]) {
+    column.iter().step_by((LINE_BYTES / size_of::<T>()).max(1)).for_each(|place| _ = black_box(*place));
+}
+
+/// The same for rows of a column of ids.
+pub fn ids(column: &FixedSizeBinaryArray, rows: Range<usize>) {
+    let width = usize::try_from(column.value_length()).unwrap_or_default();
+    lines(&column.value_data()[rows.start * width..rows.end * width]);
+}
+
+/// The same for rows of a column of texts.
+pub fn texts(column: &StringArray, rows: Range<usize>) {
+    let ends = &column.value_offsets()[rows.start..=rows.end];
+    lines(ends);
+    let place = |end: Option<&i32>| end.and_then(|end| usize::try_from(*end).ok()).unwrap_or_default();
+    lines(&column.value_data()[place(ends.first())..place(ends.last())]);
+}
 
 /// Reads what `Requests::add` and `Gallery::look` will want. Step by step for all rows: the steps of one row wait for
 /// each other, those of different rows do not.

@@ -66,7 +66,7 @@ impl Requests {
     pub fn touch_cell(&self) -> u64 {
         let Some(cell) = self.cells.newest() else { return 0 };
         let slowest = cell.picks.slow.last().map_or(0, |span| span.start.0);
-        cell.n ^ cell.picks.normal.as_ref().map_or(0, |span| span.start.0) ^ slowest ^ cell.sketch.touch()
+        cell.n ^ cell.picks.normal.as_ref().map_or(0, |span| span.start.0) ^ slowest ^ cell.sums.touch() ^ cell.sketch.touch()
     }
 
     /// A span that was counted before has failed after all. It stands for `weight` of them, where not all are

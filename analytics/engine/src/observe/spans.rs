@@ -33,7 +33,7 @@ use geophone_proto::{
     time::UnixNanos,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 const ERROR: u8 = 2;
 const CLIENT: u8 = 3;
@@ -99,6 +99,17 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// Reads what the next rows say, ahead of them. Attributes are left out: of most rows nobody looks at them.
+    fn touch(&self, rows: Range<usize>) {
+        ahead::lines(&self.resources[rows.clone()]);
+        ahead::lines(&self.kinds[rows.clone()]);
+        ahead::lines(&self.statuses[rows.clone()]);
+        ahead::lines(&self.starts[rows.clone()]);
+        ahead::lines(&self.ends[rows.clone()]);
+        [self.traces, self.ids, self.parents].into_iter().for_each(|column| ahead::ids(column, rows.clone()));
+        [self.names, self.routes, self.peers].into_iter().for_each(|column| ahead::texts(column, rows.clone()));
+    }
+
     /// What a row's operation is called: its route, else its name, which may have ids in it.
     fn spelt(&self, row: usize) -> (&'a str, bool) {
         let route = self.routes.value(row);
@@ -122,6 +133,7 @@ impl SpanIntake {
         let columns = Columns::of(rows, resources);
         for start in (0..rows.len()).step_by(ahead::ROWS) {
             let end = rows.len().min(start + ahead::ROWS);
+            columns.touch(start..end);
             let mut known: [ahead::Known; ahead::ROWS] = [None; ahead::ROWS];
             for (row, known) in (start..end).zip(&mut known) {
                 let service = services.get(columns.resources[row] as usize);

@@ -46,6 +46,11 @@ impl LogSums {
         self.ns += i128::from(sample.ns);
     }
 
+    /// Reads itself, ahead of `add`.
+    pub fn touch(&self) -> u64 {
+        self.n
+    }
+
     /// Gives a sample back that was taken before.
     pub fn remove(&mut self, sample: LogSample) {
         let ln = i64::from(sample.ln);
