@@ -142,7 +142,9 @@ fn event_list(mut cell: &[u8], out: &mut String) -> Result<(), ()> {
                 _ => {}
             }
         }
-        let _ = write!(out, "{{\"time_ns\":{time},\"name\":");
+        out.push_str("{\"time_ns\":");
+        out.push_str(itoa::Buffer::new().format(time));
+        out.push_str(",\"name\":");
         string(name, out);
         out.push_str(",\"attributes\":");
         object(event, 3, 0, out)?;
@@ -200,9 +202,7 @@ pub(crate) fn value(bytes: &[u8], depth: usize, out: &mut String) -> Result<(), 
         _ if depth > DEPTH_MAX => out.push_str("null"),
         Some((1, Field::Bytes(bytes))) => string(text(bytes)?, out),
         Some((2, Field::Varint(flag))) => out.push_str(if flag == 0 { "false" } else { "true" }),
-        Some((3, Field::Varint(number))) => {
-            let _ = write!(out, "{}", number.cast_signed());
-        }
+        Some((3, Field::Varint(number))) => out.push_str(itoa::Buffer::new().format(number.cast_signed())),
         Some((4, Field::Fixed64(bits))) => float(f64::from_bits(bits), out),
         Some((5, Field::Bytes(mut list))) => {
             out.push('[');
@@ -225,6 +225,14 @@ pub(crate) fn value(bytes: &[u8], depth: usize, out: &mut String) -> Result<(), 
         None | Some(_) => out.push_str("null"),
     }
     Ok(())
+}
+
+/// The whole number that an `AnyValue` is, if that is all it says: the usual form, without the general reader.
+#[inline]
+pub(crate) fn whole(any: &[u8]) -> Option<i64> {
+    let (0x18, mut rest) = any.split_first().map(|(tag, rest)| (*tag, rest))? else { return None };
+    let number = varint(&mut rest).ok()?;
+    rest.is_empty().then(|| number.cast_signed())
 }
 
 /// A JSON number, or the text of what JSON lacks.
@@ -341,6 +349,17 @@ mod tests {
             attributes(&cell, &mut text);
             let ours: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
             prop_assert_eq!(ours, serde_json::Value::Object(cells::to_json(&cell)));
+        }
+
+        #[test]
+        fn a_whole_number_is_told_from_everything_else(any in any_value(), number in any::<i64>()) {
+            let (bytes, mut text) = (prost::Message::encode_to_vec(&any), String::new());
+            let wanted = match any.value { Some(Value::IntValue(number)) => Some(number), _ => None };
+            prop_assert_eq!(whole(&bytes), wanted);
+            let bytes = prost::Message::encode_to_vec(&AnyValue { value: Some(Value::IntValue(number)) });
+            prop_assert_eq!(whole(&bytes), Some(number));
+            value(&bytes, 1, &mut text).expect("it is well-formed");
+            prop_assert_eq!(text, number.to_string());
         }
 
         #[test]

@@ -5,7 +5,7 @@
 //! all: such a value is written as a new word straight away, since a dictionary may say the same twice.
 
 use super::pages::{Pressed, fresh};
-use crate::parquet::json_text::{key_of_member, member, members, split, value};
+use crate::parquet::json_text::{key_of_member, member, members, split, value, whole};
 use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -266,6 +266,10 @@ impl Pairs {
                 page.push(b'"');
                 page.extend_from_slice(text);
                 page.push(b'"');
+            }
+            (Some(key), any) if let Some(number) = whole(any) => {
+                page.extend_from_slice(&key.begun);
+                page.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
             }
             (key, _) => {
                 let out = &mut self.scratch;
