@@ -1,7 +1,10 @@
 //! Sends requests in a closed loop: so many open at once, the next as soon as one is answered. Own framing over
 //! plain sockets, so that the sender costs little more than what the kernel takes.
 
-use super::payload::Template;
+use super::{
+    frames::{FRAME_BYTES, WINDOW_BYTES, begun, first_of, frame, head, setting},
+    payload::Template,
+};
 use std::{
     collections::{HashMap, VecDeque},
     io::{Read, Write},
@@ -20,14 +23,10 @@ pub enum Transport {
 }
 
 const CONNECTIONS: usize = 4;
-/// As large a frame as every server takes.
-const FRAME_BYTES: usize = 16_384;
 /// Written at once.
 const OUT_BYTES: usize = 256 << 10;
 /// Who is refused waits so long.
 const REFUSED: Duration = Duration::from_millis(5);
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// What is sent.
 pub struct Load<'a> {
@@ -170,16 +169,14 @@ impl<'a> Link<'a> {
     fn open(load: &'a Load<'a>) -> Self {
         let stream = TcpStream::connect(load.address).expect("the server listens");
         stream.set_nodelay(true).expect("a socket takes the option");
-        let mut outbox = PREFACE.to_vec();
-        outbox.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
         let (open, unsent) = (HashMap::new(), VecDeque::new());
         Self {
             load,
             stream,
             inbox: Vec::new(),
-            outbox,
-            window: 65_535,
-            stream_window: 65_535,
+            outbox: begun(),
+            window: WINDOW_BYTES,
+            stream_window: WINDOW_BYTES,
             open,
             unsent,
             spare: Vec::new(),
@@ -212,42 +209,11 @@ impl<'a> Link<'a> {
         body[1..5].copy_from_slice(&length.to_be_bytes());
         let id = self.next_id;
         self.next_id += 2;
-        let head = self.head(id == 1);
-        self.frame(1, 4, id, &head);
+        let head = head(self.load.address, !self.load.packed.is_empty(), id == 1);
+        frame(&mut self.outbox, (1, 4), id, &head);
         self.open.insert(id, Open { body, sent: 0, window: self.stream_window, has_answer: false });
         self.unsent.push_back(id);
         true
-    }
-
-    /// The head in HPACK: texts are told once and named by number from then on, as every client does.
-    fn head(&self, is_first: bool) -> Vec<u8> {
-        let mut told =
-            vec![("", 4, PATH), ("", 1, self.load.address), ("", 31, "application/grpc"), ("te", 0, "trailers"), ("", 58, "wire")];
-        if !self.load.packed.is_empty() {
-            told.push(("grpc-encoding", 0, "gzip"));
-        }
-        let mut head = vec![0x83, 0x86];
-        for (place, (name, number, value)) in told.iter().enumerate() {
-            if !is_first {
-                head.push(0x80 | u8::try_from(62 + told.len() - 1 - place).expect("a few"));
-                continue;
-            }
-            head.push(0x40 | number);
-            if *number == 0 {
-                head.push(u8::try_from(name.len()).expect("a short name"));
-                head.extend_from_slice(name.as_bytes());
-            }
-            head.push(u8::try_from(value.len()).expect("a short value"));
-            head.extend_from_slice(value.as_bytes());
-        }
-        head
-    }
-
-    fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("a frame is small").to_be_bytes();
-        self.outbox.extend_from_slice(&[length[1], length[2], length[3], kind, flags]);
-        self.outbox.extend_from_slice(&id.to_be_bytes());
-        self.outbox.extend_from_slice(payload);
     }
 
     /// As much of the bodies as the windows take.
@@ -262,7 +228,7 @@ impl<'a> Link<'a> {
                     break;
                 }
                 let is_last = open.sent + now == open.body.len();
-                self.frame(0, u8::from(is_last), id, &open.body[open.sent..open.sent + now]);
+                frame(&mut self.outbox, (0, u8::from(is_last)), id, &open.body[open.sent..open.sent + now]);
                 open.sent += now;
                 open.window -= now as i64;
                 self.window -= now as i64;
@@ -290,10 +256,8 @@ impl<'a> Link<'a> {
         self.inbox.truncate(filled + read);
         let inbox = std::mem::take(&mut self.inbox);
         let mut rest = &inbox[..];
-        while let Some((&[a, b, c, kind, flags, d, e, f, g], behind)) = rest.split_first_chunk::<9>() {
-            let length = u32::from_be_bytes([0, a, b, c]) as usize;
-            let Some((payload, behind)) = behind.split_at_checked(length) else { break };
-            self.take((kind, flags), u32::from_be_bytes([d & 0x7f, e, f, g]), payload, outcome);
+        while let Some((what, id, payload, behind)) = first_of(rest) {
+            self.take(what, id, payload, outcome);
             rest = behind;
         }
         self.inbox = rest.to_vec();
@@ -306,19 +270,18 @@ impl<'a> Link<'a> {
                 self.unheard += u32::try_from(payload.len()).expect("a frame is small");
                 if self.unheard > 16_384 {
                     let heard = std::mem::take(&mut self.unheard).to_be_bytes();
-                    self.frame(8, 0, 0, &heard);
+                    frame(&mut self.outbox, (8, 0), 0, &heard);
                 }
                 self.open.entry(id).and_modify(|open| open.has_answer = true);
             }
             4 if flags & 1 == 0 => {
-                for setting in payload.chunks_exact(6).filter(|setting| setting[..2] == [0, 4]) {
-                    let window = i64::from(u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]));
+                if let Some(window) = setting(payload, 4) {
                     self.open.values_mut().for_each(|open| open.window += window - self.stream_window);
                     self.stream_window = window;
                 }
-                self.frame(4, 1, 0, &[]);
+                frame(&mut self.outbox, (4, 1), 0, &[]);
             }
-            6 if flags & 1 == 0 => self.frame(6, 1, 0, payload),
+            6 if flags & 1 == 0 => frame(&mut self.outbox, (6, 1), 0, payload),
             7 => panic!("the server ends the connection: code {}", word(4)),
             8 if id == 0 => self.window += i64::from(word(0)),
             8 => drop(self.open.entry(id).and_modify(|open| open.window += i64::from(word(0)))),

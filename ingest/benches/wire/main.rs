@@ -11,6 +11,8 @@
 //! | `--loads A,B` | of `10`, `100`, `1000` (spans a request) with `/4` (in flight; else 256, 64, 16), `h` before it: HTTP, `z` behind it: gzip |
 //! | `--repeats N` | 3 |
 //! | `--scale F` | so many times as many spans |
+//! | `--open A,B` | instead: requests a second of 10 spans, evenly spread, sent whether earlier ones are answered or not |
+//! | `--seconds N` | of them, 15 |
 //!
 //! Servers are pinned to core 0, the driver to core 1 (`taskset`). `GEOPHONE_BIN` names another binary, `WIRE_DIR` a
 //! folder for data. A machine that does other work makes every figure worse, ratios less so.
@@ -26,11 +28,21 @@
 
 mod driver;
 mod floor;
+mod frames;
+mod latency;
+mod open;
 mod payload;
 mod subject;
 
 use driver::{Load, Outcome, Transport};
-use std::{collections::BTreeMap, io::Write, os::unix::process::CommandExt, process::Command, sync::atomic::Ordering, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    os::unix::process::CommandExt,
+    process::Command,
+    sync::atomic::Ordering,
+    time::Instant,
+};
 use subject::Subject;
 
 /// Spans of a measured load at 100 spans a request.
@@ -78,6 +90,8 @@ struct Shown {
     refused: u64,
     memory: [u64; 4],
     disk_bytes: f64,
+    /// Unpacking the same bytes and nothing else, on one thread.
+    inflate_ns: Option<f64>,
 }
 
 fn start(server: &str, peer: Option<&str>) -> Option<Subject> {
@@ -101,10 +115,28 @@ fn packed(kind: &Kind, templates: &[payload::Template], (first, requests): (u64,
     if kind.is_packed { (first..first + requests).zip(templates.iter().cycle()).map(pack).collect() } else { Vec::new() }
 }
 
+/// Processor time of this thread so far.
+fn thread_ns() -> u64 {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts it");
+    line.split(' ').next().and_then(|ns| ns.parse().ok()).expect("the first of three numbers")
+}
+
+/// What unpacking these requests costs by itself, as the server does it.
+fn inflate_ns(packed: &[Vec<u8>]) -> f64 {
+    let (mut plain, began) = (Vec::new(), thread_ns());
+    for request in packed {
+        plain.clear();
+        flate2::read::MultiGzDecoder::new(&request[..]).read_to_end(&mut plain).expect("it was packed a moment ago");
+    }
+    (thread_ns() - began) as f64
+}
+
 fn measure(kind: &Kind, server: &Subject, scale: f64) -> Shown {
     let templates = payload::templates(kind.spans);
-    let send = |first: u64, requests: u64, in_flight: usize| -> (Outcome, f64, u64) {
+    let mut inflated = None;
+    let mut send = |first: u64, requests: u64, in_flight: usize| -> (Outcome, f64, u64) {
         let packed = packed(kind, &templates, (first, requests));
+        inflated = kind.is_packed.then(|| inflate_ns(&packed) / (requests * kind.spans) as f64);
         let address = if kind.transport == Transport::Grpc { &server.grpc } else { &server.http };
         let load = Load { address, transport: kind.transport, templates: &templates, packed: &packed, in_flight, requests, first };
         let (before, began) = (server.cpu_ns(), Instant::now());
@@ -135,6 +167,7 @@ fn measure(kind: &Kind, server: &Subject, scale: f64) -> Shown {
         refused: outcome.refused.load(Ordering::Relaxed),
         memory: [idle[0], idle[1], memory[0], memory[1]],
         disk_bytes: server.parquet_bytes() as f64 / acked as f64,
+        inflate_ns: inflated,
     }
 }
 
@@ -147,9 +180,9 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 fn report(kinds: &[Kind], servers: &[String], shown: &BTreeMap<(String, String), Vec<Shown>>) {
     println!();
     println!(
-        "| load | server | ns a span: median (least .. most) | until sealed | Collector / it | spans a second | memory MiB: idle, anon -> anon, most | Parquet B a span |"
+        "| load | server | ns a span: median (least .. most) | until sealed | Collector / it | inflating alone | spans a second | memory MiB: idle, anon -> anon, most | Parquet B a span |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     for kind in kinds {
         let of = |server: &str| shown.get(&(kind.name.clone(), server.to_owned()));
         let sealed = |runs: &[Shown]| median(runs.iter().map(|run| run.sealed_ns));
@@ -159,9 +192,11 @@ fn report(kinds: &[Kind], servers: &[String], shown: &BTreeMap<(String, String),
             let rested = || runs.iter().map(|run| run.rested_ns);
             let (least, most) = (rested().fold(f64::MAX, f64::min), rested().fold(0.0, f64::max));
             let ratio = collector.map_or_else(String::new, |collector| format!("{:.1}", collector / sealed(runs)));
+            let inflating: Vec<f64> = runs.iter().filter_map(|run| run.inflate_ns).collect();
+            let inflating = if inflating.is_empty() { String::new() } else { format!("{:.0}", median(inflating.into_iter())) };
             let [idle, anon, loaded, peak] = [0, 1, 2, 3].map(|place| median(runs.iter().map(|run| run.memory[place] as f64)));
             println!(
-                "| {} | {server} | {:.0} ({least:.0} .. {most:.0}) | {:.0} | {ratio} | {:.0} | {idle:.0}, {anon:.0} -> {loaded:.0}, {peak:.0} | {:.0} |",
+                "| {} | {server} | {:.0} ({least:.0} .. {most:.0}) | {:.0} | {ratio} | {inflating} | {:.0} | {idle:.0}, {anon:.0} -> {loaded:.0}, {peak:.0} | {:.0} |",
                 kind.name,
                 median(rested()),
                 sealed(runs),
@@ -189,8 +224,14 @@ fn main() {
     servers.extend(peer.iter().map(|_| "peer".to_owned()));
     let kinds: Vec<Kind> =
         list("--loads", "10,100,1000,10/4,100/4,1000/4,h100,h1000,100z,h100z").iter().map(|name| Kind::of(name)).collect();
-    let repeats: usize = option("--repeats").map_or(3, |text| text.parse().expect("--repeats wants a number"));
+    let repeats: u64 = option("--repeats").map_or(3, |text| text.parse().expect("--repeats wants a number"));
     let scale: f64 = option("--scale").map_or(1.0, |text| text.parse().expect("--scale wants a number"));
+    if let Some(rates) = option("--open") {
+        let seconds = option("--seconds").map_or(15.0, |text| text.parse().expect("--seconds wants a number"));
+        let rates: Vec<f64> = rates.split(',').map(|text| text.parse().expect("--open wants requests a second")).collect();
+        let servers = list("--servers", "floor,collector,fsync,os,none");
+        return latency::measure(&rates, seconds, repeats, &servers, |server| start(server, peer.as_deref()));
+    }
     let mut shown: BTreeMap<(String, String), Vec<Shown>> = BTreeMap::new();
     for repeat in 0..repeats {
         for kind in &kinds {
@@ -205,8 +246,9 @@ fn main() {
                 };
                 let run = measure(kind, &subject, scale);
                 let refused = if run.refused > 0 { format!(", {} refused", run.refused) } else { String::new() };
+                let inflating = run.inflate_ns.map_or_else(String::new, |ns| format!(", inflating alone {ns:.0}"));
                 println!(
-                    "{repeat} {:8} {server:10} {:6.0} ns a span, {:6.0} until sealed{refused}",
+                    "{repeat} {:8} {server:10} {:6.0} ns a span, {:6.0} until sealed{inflating}{refused}",
                     kind.name, run.rested_ns, run.sealed_ns
                 );
                 shown.entry((kind.name.clone(), server.clone())).or_default().push(run);
