@@ -24,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::TcpStream, task::JoinSet};
+use tokio::{io::AsyncReadExt, net::TcpStream, runtime::Runtime, task::JoinSet};
 
 const SENDERS: usize = 24;
 /// Refusals and timeouts that senders see before the log answers again.
@@ -188,25 +188,31 @@ async fn idle_connections_are_ended() {
     connection.await.expect("the server says good-bye");
 }
 
+/// A peer that has its answer and then neither reads nor writes: its runtime stands still, its connection stays open.
+fn falls_silent(address: SocketAddr) -> (i32, Runtime, http2::SendRequest<Full<Bytes>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs a few handles");
+    let (status, line) = runtime.block_on(async {
+        let (mut line, _) = dial(address, 1 << 16).await;
+        let sent = line.send_request(request(address, frame(0, &spans(1).encode_to_vec()))).await;
+        (read_answer(sent.expect("an answer")).await.status, line)
+    });
+    (status, runtime, line)
+}
+
 #[tokio::test]
 async fn a_silent_peer_does_not_hold_up_the_stop() {
     let mut site = site(config()).await;
-    let stream = TcpStream::connect(site.grpc()).await.expect("the server listens");
-    let (mut line, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("the server speaks HTTP/2");
-    let mut connection = Box::pin(connection);
-    let sent = line.send_request(request(site.grpc(), frame(0, &spans(1).encode_to_vec())));
-    let answered = async {
-        tokio::select! {
-            response = sent => read_answer(response.expect("an answer")).await.status,
-            ended = connection.as_mut() => panic!("the server goes: {ended:?}"),
-        }
-    };
-    let (status, _) = site.answering(answered, Receipt::ack).await;
+    let address = site.grpc();
+    let peer = tokio::task::spawn_blocking(move || falls_silent(address));
+    let (peer, _) = site.answering(peer, Receipt::ack).await;
+    let (status, runtime, line) = peer.expect("no panic");
     assert_eq!(status, 0);
     // From here on nobody reads at the peer's end: the good-bye is neither heard nor answered.
     site.stop.send_replace(true);
     let patience = Patience::default().stop / 4;
     tokio::time::timeout(patience, site.listening.stopped()).await.expect("nothing is open");
+    drop(line);
+    runtime.shutdown_background();
 }
 
 /// As many as the limit of open files lets both ends of the test have.
