@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::{io, sync::Arc};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 9;
+const LAYOUT: u32 = 10;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 
@@ -267,6 +267,9 @@ impl Brain {
 
     /// The series and samples of each row of a scored window, which has the closed window's rows or fewer, in order.
     fn rows_of(&self, closed: &ClosedWindow, window: &ScoredWindow) -> Vec<(SeriesIndex, f64)> {
+        if closed.rows.len() == window.features.len() {
+            return closed.rows.iter().map(|row| (row.series, row.stat.n)).collect();
+        }
         let mut keys = window.features.keys.iter().peekable();
         let is_known = |index: SeriesIndex, key: &SeriesKey| self.detector.key_of(index) == Some(*key);
         let rows = closed.rows.iter().map(|row| (row.series, row.stat.n));

@@ -1,7 +1,7 @@
 //! Flags to anomalies to incidents, in log order. One per brain; the only place that links series.
 
 use super::{
-    aspect::{Aspect, Harm},
+    aspect::Harm,
     book::{Book, Change, ClusterId, Live},
     cluster::{CORE, Cluster},
     map::{ServiceId, ServiceMap},
@@ -110,8 +110,9 @@ impl Correlator {
         if !self.map.has_spans() || self.map.has_clients() {
             return;
         }
-        let is_request = |series: SeriesIndex| self.map.place(series).is_some_and(|place| place.aspect == Aspect::Rate);
-        let requests = sight.rows.iter().filter(|(series, _)| is_request(*series)).map(|(_, n)| n).sum();
+        // Counts, so that their sum does not depend on its order.
+        let counted = |series: SeriesIndex| sight.rows.binary_search_by_key(&series, |(series, _)| *series).map_or(0.0, |at| sight.rows[at].1);
+        let requests = self.map.requests().map(counted).sum();
         self.pulses.hush.step(requests, sight.window.features.at, sight.window.window_ns);
     }
 
@@ -333,10 +334,13 @@ impl Correlator {
         for (id, warm) in warm.iter_mut().enumerate() {
             let series = &self.map.service(id as ServiceId).series;
             *warm = series.iter().any(|index| {
-                let pulse = self.pulses.of(*index);
                 self.map.place(*index).is_some_and(|place| {
-                    let harm = super::aspect::harm(place.aspect, pulse.deviation > 0.0);
-                    pulse.alive() && pulse.deviation.abs() > WARM && matches!(harm, Harm::Latency | Harm::Errors | Harm::Loss)
+                    let passes_on = |up| matches!(super::aspect::harm(place.aspect, up), Harm::Latency | Harm::Errors | Harm::Loss);
+                    // Of most series, such as gauges, nothing passes on: their pulses are not even looked at.
+                    (passes_on(true) || passes_on(false)) && {
+                        let pulse = self.pulses.of(*index);
+                        pulse.alive() && pulse.deviation.abs() > WARM && passes_on(pulse.deviation > 0.0)
+                    }
                 })
             });
         }

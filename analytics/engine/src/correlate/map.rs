@@ -181,6 +181,12 @@ impl ServiceMap {
         self.places.get(series as usize).copied().flatten()
     }
 
+    /// Series that count requests.
+    pub fn requests(&self) -> impl Iterator<Item = SeriesIndex> + '_ {
+        let of_spans = self.services.iter().filter(|service| service.has_spans).flat_map(|service| &service.series);
+        of_spans.copied().filter(|series| self.place(*series).is_some_and(|place| place.aspect == Aspect::Rate))
+    }
+
     /// Whether any service sends spans.
     pub fn has_spans(&self) -> bool {
         self.services.iter().any(|service| service.has_spans)

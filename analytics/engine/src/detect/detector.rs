@@ -44,7 +44,11 @@ use geophone_proto::{
     series::Series,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::VecDeque, hint::black_box, ops::Range};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hint::black_box,
+    ops::Range,
+};
 
 /// Windows without score at a series' start: the third ends half a minute after its first row.
 const LEARNING: f64 = 3.0;
@@ -106,6 +110,8 @@ pub struct DetectorSnapshot {
     pub(super) is_bare: bool,
     /// Those beside the active model; filled for the snapshot only.
     companions: Vec<CompanionState>,
+    /// How many series have their first window at each start.
+    births: BTreeMap<u64, usize>,
 }
 
 /// One series as the detector knows it.
@@ -230,7 +236,7 @@ impl Detector {
     /// Series scored in the newest window.
     pub fn known(&self) -> usize {
         let newest = self.state.ring.slots.back().map_or(0, |slot| slot.start_ns);
-        self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= newest).count()
+        self.state.born_by(newest)
     }
 
     /// Takes a closed window: a new one, later than all before, or an amended one. What it leaves for `settle` is done
@@ -318,7 +324,7 @@ impl Detector {
 
     /// The level that opens, by the budget and the number of series.
     pub(super) fn limit(&self, start_ns: u64) -> f64 {
-        let series = self.state.traits.iter().flatten().filter(|entry| entry.born_ns <= start_ns).count();
+        let series = self.state.born_by(start_ns);
         calibrate::level_of_budget(self.state.alerts_per_week, series, self.state.window_ns)
     }
 
@@ -463,7 +469,10 @@ impl DetectorSnapshot {
             let Some(Some(entry)) = self.traits.get_mut(at) else { continue };
             if start_ns < entry.born_ns {
                 is_birth = true;
-                entry.born_ns = start_ns;
+                if let Some(count) = self.births.get_mut(&std::mem::replace(&mut entry.born_ns, start_ns)) {
+                    *count -= 1;
+                }
+                *self.births.entry(start_ns).or_default() += 1;
                 let loan = self.cohorts.lend(entry.kin, start_ns, self.tail as u64 * self.window_ns);
                 entry.prior = loan.map_or(Prior::NONE, |loan| loan.prior);
                 if let Some(loan) = loan {
@@ -473,6 +482,11 @@ impl DetectorSnapshot {
             self.ring.slots[position].set(at, row.stat, row.shown);
         }
         is_birth
+    }
+
+    /// Series whose first window starts at this or earlier.
+    fn born_by(&self, start_ns: u64) -> usize {
+        self.births.range(..=start_ns).map(|(_, count)| count).sum()
     }
 
     /// Windows of the ring that can no longer change, settled or not.
@@ -526,6 +540,10 @@ impl DetectorSnapshot {
             company.forget_window();
             self.settled_len -= 1;
         }
+        // Nobody asks any more when exactly who was there before that was born.
+        let recent = self.births.split_off(&self.ring.slots.front().map_or(0, |slot| slot.start_ns));
+        let older = std::mem::replace(&mut self.births, recent).into_values().sum();
+        self.births.insert(0, older);
     }
 
     /// Reads what learning from a settled window will want of a series. In the order of keys each lies elsewhere: read

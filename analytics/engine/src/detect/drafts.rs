@@ -225,13 +225,19 @@ impl Detector {
         let mut news = News::default();
         for &Look { told, active, law } in looks {
             let row = told.row;
-            let (key, kind) = (window.features.keys[told.place], self.state.trait_of(row).kind);
-            let of = ScoredRow { row, kind, voices: self.state.ring.slots[position].voices(row) };
-            let level = self.company.canary_level(key, (position, row), (of.kind, of.voices)).unwrap_or(active).max(law);
+            // What companions hear is gathered only where there are any.
+            let other = (!self.company.is_empty()).then(|| {
+                let voices = self.state.ring.slots[position].voices(row);
+                (window.features.keys[told.place], ScoredRow { row, kind: self.state.trait_of(row).kind, voices })
+            });
+            let canary = other.and_then(|(key, of)| self.company.canary_level(key, (position, row), (of.kind, of.voices)));
+            let level = canary.unwrap_or(active).max(law);
             let evidence = Evidence { level, limit, bar: self.state.bar, ..told.judged.evidence };
             let change = self.state.gates[row].step(evidence, self.state.window_ns);
-            let heard = (evidence, self.state.gates[row].is_open, change == Some(Change::Opened));
-            self.company.weigh((position, row), (key, of), heard, (active, self.state.window_ns));
+            if let Some(other) = other {
+                let heard = (evidence, self.state.gates[row].is_open, change == Some(Change::Opened));
+                self.company.weigh((position, row), other, heard, (active, self.state.window_ns));
+            }
             let heat = self.state.gates[row].heat();
             if heat >= heat::HEARD && !amended {
                 news.hot.push((heat, told));

@@ -261,14 +261,15 @@ impl Observer {
         self.forget(&gone);
     }
 
-    /// Writes ahead some rows of the window that closes next, once time has come to its end. `None` if there is nothing
-    /// to write.
+    /// Writes ahead some rows of the window that closes next, once most of its points should be there. `None` if there
+    /// is nothing to write.
     pub fn draft(&mut self) -> Option<&ClosedWindow> {
         self.settle();
         let leader = self.watermark.leader();
         let Closing { next, begun, length_ns, drafts, .. } = &mut self.closing;
-        let window = next.filter(|next| *begun && (*next + 1).saturating_mul(*length_ns) <= leader)?;
-        drafts.write(&self.sources, &Frame { window, length_ns: *length_ns })
+        let window = next.filter(|_| *begun)?;
+        let is_over = (window + 1).saturating_mul(*length_ns) <= leader;
+        drafts.write(&self.sources, &Frame { window, length_ns: *length_ns }, is_over)
     }
 
     fn close(&mut self, window: u64) {

@@ -171,7 +171,7 @@ fn key_of((rows, resources): (&Points, &Resources), row: usize) -> u128 {
 
 fn put(parts: &mut Parts<'_>, at: StreamAt, window: u64, point: Point) {
     let Some(Body::Metric(metric)) = parts.sources.seen(at.source, window) else { return };
-    parts.closing.drafts.stir(window, at.source);
+    parts.closing.drafts.arrive(window, at.source);
     for changed in metric.put(at.stream, point).into_iter().flatten() {
         parts.closing.touch(changed, at.source);
     }
