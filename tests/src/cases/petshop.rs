@@ -11,7 +11,10 @@ use super::{
     table::Table,
 };
 use geophone_proto::time::SECOND_NS;
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 const STEP_NS: u64 = 300 * SECOND_NS;
 /// The fault-free series that a case is given at most.
@@ -67,7 +70,7 @@ pub fn read(datasets: &Path) -> Result<Vec<Case>, String> {
         let own = folder.join(scenario).join("noissue.csv.gz");
         gauges(&if own.is_file() { own } else { folder.join("low_traffic/noissue.csv.gz") })
     };
-    let mut quiet = std::collections::BTreeMap::new();
+    let mut quiet = BTreeMap::new();
     let mut cases = Vec::new();
     for row in issues.rows() {
         let (scenario, issue) = (row.text("scenario"), row.text("issue"));
@@ -93,7 +96,40 @@ pub fn read(datasets: &Path) -> Result<Vec<Case>, String> {
     Ok(cases)
 }
 
+/// A series: component and metric.
+type Named<'a> = (&'a str, &'a str);
+
+fn by_series(rows: &[GaugeRow]) -> BTreeMap<Named<'_>, Vec<f64>> {
+    let mut values: BTreeMap<Named<'_>, Vec<f64>> = BTreeMap::new();
+    rows.iter().for_each(|row| values.entry((&row.service, &row.name)).or_default().push(row.value));
+    values
+}
+
 impl Case {
+    /// The fault-free series with the seam mended: another recording, of another day, where some components stand
+    /// elsewhere altogether. Where a series' rows from before the fault lie outside of what nine of ten of its fault-free
+    /// values are, these are brought to the same level.
+    fn joined(&self, quiet: Vec<GaugeRow>) -> Vec<GaugeRow> {
+        let before: Vec<GaugeRow> = self.issue.iter().filter(|row| row.at_ns < self.truth.from_ns).cloned().collect();
+        let (before, values) = (by_series(&before), by_series(&quiet));
+        let mut levels: BTreeMap<Named<'_>, (f64, f64)> = BTreeMap::new();
+        for (series, mut all) in values {
+            let Some(own) = before.get(&series) else { continue };
+            let level = own.iter().sum::<f64>() / own.len() as f64;
+            all.sort_by(f64::total_cmp);
+            let at = |part: usize| all[(all.len() - 1) * part / 20];
+            if level < at(1) || level > at(19) {
+                levels.insert(series, (at(10), level));
+            }
+        }
+        let moved = |row: &GaugeRow| match levels.get(&(row.service.as_str(), row.name.as_str())) {
+            Some((usual, level)) if *usual > 0.0 && *level > 0.0 => row.value * level / usual,
+            Some((usual, level)) => row.value + level - usual,
+            None => row.value,
+        };
+        quiet.iter().map(|row| GaugeRow { value: moved(row), ..row.clone() }).collect()
+    }
+
     /// The case as `geophone replay` gets it.
     pub fn story(&self) -> Story {
         let start = self.issue.iter().map(|row| row.at_ns).min().unwrap_or(0);
@@ -104,8 +140,10 @@ impl Case {
         let by = start.saturating_sub(STEP_NS).saturating_sub(kept.last().copied().unwrap_or(0));
         let back = kept.last().copied().unwrap_or(0).saturating_sub(start.saturating_sub(STEP_NS));
         let from = kept.first().copied().unwrap_or(0);
-        let moved = self.quiet.iter().filter(|row| row.at_ns >= from).map(|row| GaugeRow { at_ns: row.at_ns + by - back, ..row.clone() });
-        let mut gauges: Vec<GaugeRow> = moved.chain(self.issue.iter().cloned()).collect();
+        let quiet = self.quiet.iter().filter(|row| row.at_ns >= from);
+        let moved = quiet.map(|row| GaugeRow { at_ns: row.at_ns + by - back, ..row.clone() }).collect();
+        let mut gauges = self.joined(moved);
+        gauges.extend(self.issue.iter().cloned());
         let all: BTreeSet<u64> = gauges.iter().map(|row| row.at_ns).collect();
         for (number, at_ns) in all.into_iter().enumerate() {
             gauges.extend(self.edges.iter().map(|(client, server)| GaugeRow {

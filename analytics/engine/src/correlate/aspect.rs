@@ -31,6 +31,10 @@ pub enum Aspect {
     Failures,
     /// A latency distribution that came as a metric.
     MetricDuration,
+    /// A share of requests that are answered, as a metric: falling is bad.
+    Availability,
+    /// How many requests came, as a metric.
+    Requests,
     /// Any other level.
     Level,
     /// Any other counter.
@@ -106,6 +110,7 @@ const FAIL: [&str; 14] = [
     "retransmits",
     "5xx",
 ];
+const REQUESTS: [&str; 3] = ["requests", "calls", "invocations"];
 const TIME: [&str; 4] = ["duration", "latency", "time", "elapsed"];
 
 /// A log line names its level among its first words.
@@ -137,6 +142,9 @@ fn metric_aspect(series: &Series) -> Aspect {
     let state = series.labels.iter().filter(|(key, _)| key.ends_with("state")).map(|(_, value)| value.to_lowercase());
     let idle = state.into_iter().any(|value| LEFT.contains(&value.as_str()));
     let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
+    if words.iter().any(|word| word == "availability") && series.kind == SeriesKind::MetricValue {
+        return Aspect::Availability;
+    }
     let has_in = |list: &[&str]| words.iter().any(|word| list.iter().any(|known| word.ends_with(known) || word.starts_with(known)));
     if idle || has(&LEFT) {
         Aspect::Headroom
@@ -148,6 +156,8 @@ fn metric_aspect(series: &Series) -> Aspect {
         if series.kind == SeriesKind::MetricRate && !has(&["gc", "throttled", "swap"]) { Aspect::Throughput } else { Aspect::Resource }
     } else if has(&TIME) && series.kind != SeriesKind::MetricRate {
         Aspect::MetricDuration
+    } else if has(&REQUESTS) {
+        Aspect::Requests
     } else if series.kind == SeriesKind::MetricRate {
         Aspect::Throughput
     } else {
@@ -182,6 +192,16 @@ pub fn is_waiting(series: &Series) -> bool {
     words(&series.name).iter().any(|word| word == "client")
 }
 
+/// Whether a metric is the mean of a distribution.
+pub fn is_mean(series: &Series) -> bool {
+    words(&series.name).iter().any(|word| ["average", "avg", "mean"].contains(&word.as_str()))
+}
+
+/// Whether a metric tells of most of a distribution, not only of its tail: a mean or a median.
+pub fn is_body(series: &Series) -> bool {
+    is_mean(series) || words(&series.name).iter().any(|word| ["median", "p50"].contains(&word.as_str()))
+}
+
 /// Lower-case words of a metric name: split at punctuation and before capitals.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
@@ -206,10 +226,10 @@ fn words(name: &str) -> Vec<String> {
 pub const fn harm(aspect: Aspect, up: bool) -> Harm {
     match (aspect, up) {
         (Aspect::Duration | Aspect::Exclusive | Aspect::EdgeGap | Aspect::MetricDuration, true) => Harm::Latency,
-        (Aspect::Errors | Aspect::EdgeErrors, true) => Harm::Errors,
+        (Aspect::Errors | Aspect::EdgeErrors, true) | (Aspect::Availability, false) => Harm::Errors,
         (Aspect::Rate | Aspect::EdgeRate, false) => Harm::Loss,
         (Aspect::Cpu | Aspect::Resource, true) | (Aspect::Headroom, false) => Harm::Saturation,
-        (Aspect::Failures | Aspect::ErrorLog | Aspect::WarnLog, true) | (Aspect::Throughput, false) => Harm::Hint,
+        (Aspect::Failures | Aspect::ErrorLog | Aspect::WarnLog, true) | (Aspect::Throughput | Aspect::Requests, false) => Harm::Hint,
         (Aspect::Level, _) | (Aspect::Plain, _) => Harm::Hint,
         (
             Aspect::Duration
@@ -225,7 +245,7 @@ pub const fn harm(aspect: Aspect, up: bool) -> Harm {
             | Aspect::WarnLog,
             false,
         )
-        | (Aspect::Rate | Aspect::EdgeRate | Aspect::Headroom | Aspect::Throughput, true)
+        | (Aspect::Rate | Aspect::EdgeRate | Aspect::Headroom | Aspect::Throughput | Aspect::Requests | Aspect::Availability, true)
         | (Aspect::PlainLog | Aspect::Machine, _) => Harm::None,
     }
 }
@@ -255,6 +275,10 @@ mod tests {
         assert_eq!(of("http.server.request.duration", SeriesKind::MetricRate), Aspect::Throughput);
         assert_eq!(of("db.client.connections.timeouts", SeriesKind::MetricRate), Aspect::Failures);
         assert_eq!(of("system.cpu.utilization", SeriesKind::MetricValue), Aspect::Machine);
+        assert_eq!(of("requests.sum", SeriesKind::MetricValue), Aspect::Requests);
+        assert_eq!(of("availability.average", SeriesKind::MetricValue), Aspect::Availability);
+        assert_eq!(of("node.memory.available", SeriesKind::MetricValue), Aspect::Machine);
+        assert_eq!(of("memory.available", SeriesKind::MetricValue), Aspect::Headroom);
         assert_eq!(of("", SeriesKind::MetricValue), Aspect::Level);
     }
 

@@ -7,7 +7,7 @@ use super::{
     aspect::{Aspect, Harm, is_waiting},
     bare,
     map::{Place, ServiceId},
-    phrase,
+    metered, phrase,
     pulse::Pulse,
     suspects::Scene,
     weight::ramp,
@@ -87,12 +87,21 @@ pub(super) fn rise(pulse: &Pulse) -> f64 {
     if pulse.alive() { ramp(f64::from(pulse.deviation), SURE.0, SURE.1) } else { 0.0 }
 }
 
+/// How sure a fall is, 0 to 1.
+pub(super) fn fall(pulse: &Pulse) -> f64 {
+    if pulse.alive() { ramp(-f64::from(pulse.deviation), SURE.0, SURE.1) } else { 0.0 }
+}
+
 /// Added time of each service itself and between caller and callee.
 pub fn latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
     let (bare, said) = scope.iter().partition(|id| scene.scales.map.is_bare(**id));
     let mut blames = said_latency(scene, &said);
     blames.extend(bare::latency(scene, &bare));
-    if blames.is_empty() { from_durations(scene, scope) } else { blames }
+    match (blames.is_empty(), scene.scales.map.has_spans()) {
+        (true, true) => from_durations(scene, scope),
+        (true, false) => metered::latency(scene, scope),
+        _ => blames,
+    }
 }
 
 /// The same where kinds are set.
@@ -181,6 +190,9 @@ pub(super) fn sentence(name: &Series, pulse: &Pulse) -> String {
 
 /// Failures a second that a service adds itself, and calls that fail before it answers.
 pub fn errors(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
+    if !scene.scales.map.has_spans() {
+        return metered::errors(scene, scope);
+    }
     let mut own: BTreeMap<ServiceId, f64> = BTreeMap::new();
     let mut words: BTreeMap<ServiceId, (f64, String, String)> = BTreeMap::new();
     let mut over: BTreeMap<(ServiceId, ServiceId), f64> = BTreeMap::new();

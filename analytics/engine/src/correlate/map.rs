@@ -2,7 +2,7 @@
 //! of the installation. Learnt from the names of series (edges carry their caller) and from what the
 //! observer adds (hosts, versions). Never from wall-clock order.
 
-use super::aspect::{Aspect, aspect};
+use super::aspect::{Aspect, aspect, is_body};
 use crate::window::SeriesIndex;
 use geophone_proto::{Series, Tenant, UnixNanos};
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,8 @@ pub struct Place {
     pub aspect: Aspect,
     /// Whether it is a client's or producer's span: time spent waiting for others.
     pub outgoing: bool,
+    /// Whether it is the mean or the median of a distribution.
+    pub is_body: bool,
 }
 
 /// Services, edges, hosts, releases. Grows only.
@@ -101,7 +103,7 @@ impl ServiceMap {
         if self.places.len() <= slot {
             self.places.resize(slot + 1, None);
         }
-        if self.places[slot].replace(Place { service, caller, aspect, outgoing }).is_some() {
+        if self.places[slot].replace(Place { service, caller, aspect, outgoing, is_body: is_body(series) }).is_some() {
             return;
         }
         if let Some(caller) = caller {

@@ -8,6 +8,7 @@ mod cluster;
 mod correlator;
 mod hush;
 mod map;
+mod metered;
 mod neighbour;
 mod phrase;
 mod pulse;

@@ -37,6 +37,10 @@ pub struct Pulse {
     pub usual: f64,
     /// Measured less expected as it was a few minutes ago: two short means one after the other.
     standing: [f64; 2],
+    /// Measured less expected of the last value.
+    last: f64,
+    /// Windows without a value before the last value, and before the one before it.
+    gaps: [u8; 2],
     /// Weight collected so far, to correct the start.
     mass: f32,
     /// Whether each of the last windows was clearly above (first) or below its expectation, newest
@@ -72,6 +76,11 @@ impl Pulse {
             }
             return;
         }
+        if self.silent >= SILENT_MAX {
+            // Whoever reports so seldom stood, until now, where the last reading was.
+            self.standing = [self.last; 2];
+        }
+        self.gaps = [self.silent, self.gaps[0]];
         self.silent = 0;
         self.usual += (actual - self.usual) * USUAL.max(1.0 / (f64::from(self.seen) + 1.0));
         self.seen = self.seen.saturating_add(1);
@@ -85,6 +94,7 @@ impl Pulse {
         for (side, is_there) in self.sides.iter_mut().zip([deviation > ASIDE, deviation < -ASIDE]) {
             *side = *side << 1 | u32::from(is_there);
         }
+        self.last = actual - expected;
         self.standing[0] += STANDING * (actual - expected - self.standing[0]);
         self.standing[1] += STANDING * (self.standing[0] - self.standing[1]);
         self.mass += FRESH * (1.0 - self.mass);
@@ -124,6 +134,12 @@ impl Pulse {
     /// Measured over expected; 1 where nothing is known.
     pub fn ratio(&self) -> f64 {
         if self.mass > 0.0 && self.expected.abs() > 1e-12 { self.actual / self.expected } else { 1.0 }
+    }
+
+    /// Windows between readings that come so seldom that a pulse is over meanwhile; 0 of others.
+    pub fn apart(&self) -> u32 {
+        let least = self.gaps[0].min(self.gaps[1]);
+        if least >= SILENT_MAX { u32::from(least) } else { 0 }
     }
 
     /// Whether the series itself is new: nothing is known of what is usual.
@@ -197,6 +213,21 @@ mod tests {
         let mut beat = |value: f64| pulse.beat(value, 1.0, 0.5, 1.5);
         [1.0, 3.0, 1.0, 1.0, 1.0, 3.0, 3.0, 1.0, 3.0].into_iter().for_each(&mut beat);
         assert_eq!((pulse.lasting(true), pulse.lasting(false)), (4, 0));
+    }
+
+    #[test]
+    fn what_a_seldom_reading_said_stands_until_the_next_and_one_gap_makes_none_seldom() {
+        let mut pulse = Pulse::default();
+        let mut read = |value: f64, gap: u8| {
+            (0..gap).for_each(|_| pulse.beat(f64::NAN, 1.0, 0.5, 1.5));
+            pulse.beat(value, 1.0, 0.5, 1.5);
+            pulse
+        };
+        assert_eq!(read(1.0, 0).apart(), 0);
+        assert_eq!(read(4.0, 29).apart(), 0, "it may have been away");
+        let again = read(4.0, 29);
+        assert_eq!(again.apart(), 29);
+        assert!(again.beyond(again.standing[1]).deviation.abs() < 0.2 * again.deviation, "it stood there before");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{
     aspect::{Aspect, Harm, is_waiting},
     book::Live,
     map::{ServiceId, ServiceMap},
-    pulse::Pulses,
+    pulse::{Pulse, Pulses},
 };
 use geophone_proto::{SeriesKind, UnixNanos};
 use std::collections::BTreeMap;
@@ -20,6 +20,9 @@ const HINTS_MAX: f64 = 0.7;
 const PROMOTED: f64 = 0.2;
 /// What is left of a lasting sign's strength where the change by itself would harm nobody.
 const BEARING_MIN: f64 = 0.1;
+/// Metrics of one service's durations from which on they must agree, and what is left of one that stands alone.
+const AGREE_MIN: usize = 3;
+const DISAGREED: f64 = 0.15;
 /// A deploy is an excuse for what begins within this after it ...
 const DEPLOY_BEFORE_NS: u64 = 90_000_000_000;
 /// ... and is over within this.
@@ -68,6 +71,7 @@ impl Scales<'_> {
                 let much = ramp(ratio, 1.1, 1.7) * (1.0 + FAR * self.far(live, ratio));
                 much * duration_part(live) * self.source_part(live)
             }
+            Harm::Errors if live.place.aspect == Aspect::Availability => ramp(1.0 - ratio, 0.005, 0.06) * self.source_part(live),
             Harm::Errors => {
                 let added = live.anomaly.actual.unwrap_or(0.0) - live.anomaly.expected.unwrap_or(0.0);
                 let far = if self.map.is_bare(live.place.service) { ramp(added, 0.1, 0.5) } else { 0.0 };
@@ -82,7 +86,7 @@ impl Scales<'_> {
 
     /// Samples for spans. A bucketed quantile beside spans says again, and worse, what they say.
     fn source_part(&self, live: &Live) -> f64 {
-        if live.place.aspect != Aspect::MetricDuration {
+        if !matches!(live.place.aspect, Aspect::MetricDuration | Aspect::Availability) {
             return samples_part(live.n, self.far(live, ratio_of(live)));
         }
         // The same of a service that sends none, where others do: it takes no part in what is traced.
@@ -93,7 +97,8 @@ impl Scales<'_> {
         } else if self.map.has_spans() {
             0.5
         } else {
-            1.0
+            let requests = self.requests_metered(live.place.service);
+            self.agreed_part(live) * requests.map_or(1.0, |requests| samples_part(requests, 0.0))
         };
         // Whoever waits long is a witness; the fault is with those it waits for, whom only spans would name.
         let is_waiting = !self.map.service(live.place.service).has_spans && is_waiting(&live.anomaly.series);
@@ -101,14 +106,42 @@ impl Scales<'_> {
         beside * waiting * (0.3 + 0.7 * self.lasting(live, 60.0, 150.0))
     }
 
+    /// How far other metrics of the same durations agree: where only the last percents are slower, few requests are. Only
+    /// tails say nothing of that.
+    fn agreed_part(&self, live: &Live) -> f64 {
+        if live.place.aspect != Aspect::MetricDuration {
+            return 1.0;
+        }
+        let series = self.map.service(live.place.service).series.iter().copied();
+        let alike = series
+            .filter_map(|other| self.map.place(other).filter(|place| place.aspect == Aspect::MetricDuration).map(|place| (other, place)));
+        let (mut ratios, mut has_body) = (Vec::new(), false);
+        for (pulse, place) in alike.map(|(other, place)| (self.pulses.of(other), place)).filter(|(pulse, _)| pulse.alive()) {
+            ratios.push(pulse.ratio());
+            has_body |= place.is_body;
+        }
+        ratios.sort_by(f64::total_cmp);
+        let middle = ratios.len().checked_sub(1).map_or(1.0, |last| ratios[last / 2]);
+        if has_body && ratios.len() >= AGREE_MIN { DISAGREED + (1.0 - DISAGREED) * ramp(middle, 1.05, 1.3) } else { 1.0 }
+    }
+
     /// How far beyond a usual change it is, where spans are few and bare.
     fn far(&self, live: &Live, ratio: f64) -> f64 {
         if self.map.is_bare(live.place.service) { far_part(ratio) } else { 0.0 }
     }
 
-    /// How long it lasts, between two numbers of seconds.
+    /// How long it lasts, between two numbers of seconds. A reading that comes seldom stands for all of the time since the
+    /// one before.
     fn lasting(&self, live: &Live, from: f64, to: f64) -> f64 {
-        ramp(f64::from(live.windows) * self.window_ns as f64 * 1e-9, from, to)
+        let windows = live.windows.max(self.pulses.of(live.series).apart());
+        ramp(f64::from(windows) * self.window_ns as f64 * 1e-9, from, to)
+    }
+
+    /// Requests between two readings, of a service that tells them as a metric.
+    pub fn requests_metered(&self, service: ServiceId) -> Option<f64> {
+        let series = self.map.service(service).series.iter().copied();
+        let requests = series.filter(|series| self.map.place(*series).is_some_and(|place| place.aspect == Aspect::Requests));
+        requests.map(|series| self.pulses.of(series)).filter(Pulse::alive).map(|pulse| pulse.actual).reduce(f64::max)
     }
 
     /// More traffic harms nobody, unless a callee gets more without its callers getting more.
@@ -159,7 +192,7 @@ impl Scales<'_> {
             Aspect::ErrorLog | Aspect::Failures => 0.5 * moved,
             Aspect::WarnLog => 0.3 * moved,
             Aspect::Plain => 1.0,
-            Aspect::Level | Aspect::Throughput if !self.map.service(live.place.service).has_spans => 0.4 * moved,
+            Aspect::Level | Aspect::Throughput | Aspect::Requests if !self.map.service(live.place.service).has_spans => 0.4 * moved,
             _ => 0.15 * moved,
         }
     }
@@ -200,7 +233,7 @@ impl Scales<'_> {
             Aspect::MetricDuration => "duration",
             Aspect::Cpu => "processor",
             Aspect::Resource | Aspect::Headroom => "resource",
-            Aspect::Level | Aspect::Throughput => "level",
+            Aspect::Level | Aspect::Throughput | Aspect::Requests => "level",
             _ => &live.anomaly.series.name,
         }
     }
