@@ -5,13 +5,7 @@ use crate::{
     detect::baseline::LargestDeviation,
     fixture::{TestPoint, at, points, span, spans},
 };
-use geophone_proto::{
-    Batch, Signal, Tenant, Transport,
-    feature::FeatureFrame,
-    model::ModelCard,
-    record::Export,
-    seam::SeamError,
-};
+use geophone_proto::{Batch, Signal, Tenant, Transport, feature::FeatureFrame, model::ModelCard, record::Export, seam::SeamError};
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -135,6 +129,9 @@ fn drafts_leave_no_trace_and_spare_the_closing() {
         assert!(state == drafted_state, "with {drafts} drafts after each record");
         // The first and the last block of four have spans, and in one window of three something in each block comes late.
         let spared = asked - when_closing;
-        assert!(spared * 3 > asked, "of {asked} rows {spared} were scored before their window closed, with {drafts} drafts after each record");
+        assert!(
+            spared * 3 > asked,
+            "of {asked} rows {spared} were scored before their window closed, with {drafts} drafts after each record"
+        );
     }
 }

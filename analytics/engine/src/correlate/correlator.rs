@@ -111,7 +111,8 @@ impl Correlator {
             return;
         }
         // Counts, so that their sum does not depend on its order.
-        let counted = |series: SeriesIndex| sight.rows.binary_search_by_key(&series, |(series, _)| *series).map_or(0.0, |at| sight.rows[at].1);
+        let counted =
+            |series: SeriesIndex| sight.rows.binary_search_by_key(&series, |(series, _)| *series).map_or(0.0, |at| sight.rows[at].1);
         let requests = self.map.requests().map(counted).sum();
         self.pulses.hush.step(requests, sight.window.features.at, sight.window.window_ns);
     }

@@ -9,7 +9,6 @@ use geophone_proto::{
     model::{ModelRef, Role},
 };
 
-
 /// The columns around one window of one block.
 #[derive(Clone, Copy)]
 pub(super) struct Around<'a> {

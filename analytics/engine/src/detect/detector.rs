@@ -175,7 +175,17 @@ impl Detector {
     }
 
     fn of(state: DetectorSnapshot, model: Box<dyn Model>, company: Company, bounds: TrialBounds) -> Self {
-        Self { state, model, company, bounds, fallback: LargestDeviation::default(), by_key: Vec::new(), asked: (0, 0), drafts: None, unwritten: Vec::new() }
+        Self {
+            state,
+            model,
+            company,
+            bounds,
+            fallback: LargestDeviation::default(),
+            by_key: Vec::new(),
+            asked: (0, 0),
+            drafts: None,
+            unwritten: Vec::new(),
+        }
     }
 
     /// Goes on from a snapshot, with this model.

@@ -216,12 +216,7 @@ impl Detector {
     }
 
     /// Opens and closes series.
-    pub(super) fn step_gates(
-        &mut self,
-        amended: bool,
-        (position, limit): (usize, f64),
-        (looks, window): (&[Look], &ScoredWindow),
-    ) -> News {
+    pub(super) fn step_gates(&mut self, amended: bool, (position, limit): (usize, f64), (looks, window): (&[Look], &ScoredWindow)) -> News {
         let mut news = News::default();
         for &Look { told, active, law } in looks {
             let row = told.row;

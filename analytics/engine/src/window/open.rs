@@ -90,7 +90,14 @@ impl Closing {
     /// Nothing closed yet.
     pub fn new(length_ns: u64, lateness_ns: u64) -> Self {
         let length_ns = length_ns.max(1);
-        Self { length_ns, lag: lateness_ns.div_ceil(length_ns) + 1, next: None, begun: false, dirty: BTreeMap::new(), drafts: Drafts::default() }
+        Self {
+            length_ns,
+            lag: lateness_ns.div_ceil(length_ns) + 1,
+            next: None,
+            begun: false,
+            dirty: BTreeMap::new(),
+            drafts: Drafts::default(),
+        }
     }
 
     /// The window that a moment falls in. A window holds its start, not its end.
