@@ -15,13 +15,15 @@ pub(crate) struct Hull {
     newest: Option<i64>,
     oldest: i64,
     last: f64,
+    /// The slot last asked about and its hull, which stays what it is while the slot lasts.
+    asked: Option<(i64, (f64, f64))>,
 }
 
 const EMPTY: (f64, f64) = (f64::MAX, f64::MIN);
 
 impl Default for Hull {
     fn default() -> Self {
-        Self { slots: Box::new([EMPTY; KEPT]), newest: None, oldest: 0, last: 0.0 }
+        Self { slots: Box::new([EMPTY; KEPT]), newest: None, oldest: 0, last: 0.0, asked: None }
     }
 }
 
@@ -29,13 +31,12 @@ impl Hull {
     /// The distance of the value from the hull, the smaller of this row's and the last one's; 0 inside and
     /// in the first day. Then learns. Seconds not negative, value finite.
     pub(crate) fn outside(&mut self, seconds: f64, value: f64) -> f64 {
-        let slot = (seconds / 86_400.0 * SLOTS as f64).floor() as i64;
-        self.advance(slot);
-        let newest = self.newest.unwrap_or(slot);
-        let known = |at: &i64| *at > newest - KEPT as i64 && *at < slot && *at >= self.oldest;
-        let near = (1..=DAYS).flat_map(|day| (-AROUND..=AROUND).map(move |around| slot + around - day * SLOTS)).filter(known);
-        let (low, high) = near.map(|at| self.slots[place(at)]).fold(EMPTY, |hull, one| (hull.0.min(one.0), hull.1.max(one.1)));
-        if slot > newest - KEPT as i64 {
+        let slot = (seconds / 86_400.0 * SLOTS as f64) as i64;
+        let (low, high) = match self.asked {
+            Some((asked, hull)) if asked == slot => hull,
+            _ => self.ask(slot),
+        };
+        if self.newest.is_some_and(|newest| slot > newest - KEPT as i64) {
             let here = &mut self.slots[place(slot)];
             *here = (here.0.min(value), here.1.max(value));
         }
@@ -43,6 +44,17 @@ impl Hull {
         let smaller = distance.min(self.last);
         self.last = distance;
         smaller
+    }
+
+    /// Lowest and highest of this time on the past days.
+    fn ask(&mut self, slot: i64) -> (f64, f64) {
+        self.advance(slot);
+        let newest = self.newest.unwrap_or(slot);
+        let known = |at: &i64| *at > newest - KEPT as i64 && *at < slot && *at >= self.oldest;
+        let near = (1..=DAYS).flat_map(|day| (-AROUND..=AROUND).map(move |around| slot + around - day * SLOTS)).filter(known);
+        let hull = near.map(|at| self.slots[place(at)]).fold(EMPTY, |hull, one| (hull.0.min(one.0), hull.1.max(one.1)));
+        self.asked = Some((slot, hull));
+        hull
     }
 
     fn advance(&mut self, slot: i64) {

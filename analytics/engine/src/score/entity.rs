@@ -5,7 +5,7 @@
 //! among many dimensions some always do at any hour.
 
 use super::{
-    evidence::Mixed,
+    evidence::{DAILY, Mixed},
     sensor::{Heard, Sensor},
     univariate::{Row, Seconds, Told},
     voices::VOICES,
@@ -16,14 +16,15 @@ const HIGHEST: usize = 4;
 /// Levels taken off for each decade of dimensions a place among the highest is drawn from.
 const CHANCE: f64 = 0.75;
 /// Numbers of dimensions whose mean level is told as it is.
-const TOPS: [usize; 4] = [1, 2, 8, 16];
+const TOPS: [usize; 4] = [1, 2, 8, MOST];
+/// Most places among the highest that anybody asks for.
+const MOST: usize = 16;
 
 /// Scores one entity.
 #[derive(Clone, Debug)]
 pub struct Entity {
     sensors: Vec<Sensor>,
     heard: Vec<Heard>,
-    ranked: Vec<f64>,
     told: Told,
     seconds: Seconds,
 }
@@ -34,7 +35,6 @@ impl Entity {
         Self {
             sensors: vec![Sensor::new(dimensions == 1); dimensions],
             heard: Vec::with_capacity(dimensions),
-            ranked: Vec::with_capacity(dimensions),
             told: Told::default(),
             seconds: Seconds::default(),
         }
@@ -66,35 +66,40 @@ impl Entity {
         self.told.evidence()
     }
 
-    fn mixed(&mut self) -> Mixed {
+    fn mixed(&self) -> Mixed {
         let places = HIGHEST.min(self.heard.len()).max(1);
         let chance = CHANCE * (self.heard.len().max(1) as f64 / places as f64).log10();
         let mut mixed = Mixed::of_dimensions(&self.heard);
-        mixed.tops = self.means(&|heard| heard.plain, TOPS);
-        let [plain] = self.means(&|heard| heard.plain, [HIGHEST]);
+        mixed.tops = self.means(|heard| heard.plain, TOPS);
+        let [plain] = self.means(|heard| heard.plain, [HIGHEST]);
         mixed.plain = (plain - chance).max(0.0);
         mixed.level = mixed.plain;
         for voice in 0..VOICES {
-            let [level] = self.means(&|heard| heard.levels[voice], [HIGHEST]);
+            let [level] = self.means(|heard| heard.levels[voice], [HIGHEST]);
             mixed.levels[voice] = (level - chance).max(0.0);
-            [mixed.deviations[voice]] = self.means(&|heard| heard.deviations[voice], [HIGHEST]);
         }
+        mixed.daily = DAILY.map(|voice| self.means(|heard| heard.deviations[voice], [HIGHEST])[0]);
         mixed
     }
 
     /// Mean of the so many highest, of all where there are fewer.
-    fn means<const N: usize>(&mut self, of: &dyn Fn(&Heard) -> f64, counts: [usize; N]) -> [f64; N] {
-        self.ranked.clear();
-        self.ranked.extend(self.heard.iter().map(of));
-        let most = counts.iter().copied().max().unwrap_or(1).min(self.ranked.len());
-        if most > 0 && most < self.ranked.len() {
-            self.ranked.select_nth_unstable_by(most - 1, |a, b| b.total_cmp(a));
+    fn means<const N: usize>(&self, of: impl Fn(&Heard) -> f64, counts: [usize; N]) -> [f64; N] {
+        let mut highest = [0.0; MOST];
+        let places = counts.into_iter().max().unwrap_or(1).min(MOST);
+        for (seen, value) in self.heard.iter().map(of).enumerate() {
+            let mut place = seen.min(places - 1);
+            if seen >= places && highest[place] >= value {
+                continue;
+            }
+            while place > 0 && highest[place - 1] < value {
+                highest[place] = highest[place - 1];
+                place -= 1;
+            }
+            highest[place] = value;
         }
-        self.ranked.truncate(most);
-        self.ranked.sort_unstable_by(|a, b| b.total_cmp(a));
         counts.map(|count| {
-            let taken = count.min(self.ranked.len()).max(1);
-            self.ranked.iter().take(taken).sum::<f64>() / taken as f64
+            let taken = count.min(self.heard.len()).clamp(1, MOST);
+            highest[..taken].iter().sum::<f64>() / taken as f64
         })
     }
 }

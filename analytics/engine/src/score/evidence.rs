@@ -15,7 +15,7 @@ const FADES: [f64; 3] = [8.0, 50.0, 400.0];
 /// The same for the highest levels before this row.
 const BEFORE: [f64; 4] = [5.0, 100.0, 500.0, 2000.0];
 /// Voices whose past days are known, by place: the step, two rows against ten, the unrest.
-const DAILY: [usize; 3] = [0, 3, 5];
+pub(crate) const DAILY: [usize; 3] = [0, 3, 5];
 /// Levels whose share of rows is counted, and how far back.
 const RATES: [(f64, f64); 3] = [(1.5, 5000.0), (2.0, 5000.0), (2.0, 300.0)];
 /// Levels since which rows are counted; most rows counted.
@@ -36,7 +36,8 @@ pub(crate) struct Mixed {
     pub(crate) loudest: Heard,
     pub(crate) plain: f64,
     pub(crate) levels: [f64; VOICES],
-    pub(crate) deviations: [f64; VOICES],
+    /// Deviations of the voices whose past days are known.
+    pub(crate) daily: [f64; DAILY.len()],
     /// Mean level of the 1, 2, 8, 16 loudest dimensions.
     pub(crate) tops: [f64; 4],
     /// Dimensions above `LOUD`, of all that there are.
@@ -143,8 +144,7 @@ impl Evidence {
             }
             numbers.extend(was.map(|level| level as f32));
         }
-        for (days, voice) in self.days.iter_mut().zip(DAILY) {
-            let deviation = mixed.deviations[voice];
+        for (days, deviation) in self.days.iter_mut().zip(mixed.daily) {
             let [first, second, _] = days.days(seconds, deviation).map(f64::from);
             numbers.extend([second, first].map(|day| ((deviation + 0.5) / (day + 0.5)).log2().clamp(-4.0, 4.0) as f32));
         }
@@ -199,7 +199,7 @@ impl Mixed {
     pub(crate) fn alone(heard: &Heard) -> Self {
         let mut mixed = Self::of_dimensions(std::slice::from_ref(heard));
         (mixed.level, mixed.plain) = (heard.level, heard.plain);
-        (mixed.levels, mixed.deviations) = (heard.levels, heard.deviations);
+        (mixed.levels, mixed.daily) = (heard.levels, DAILY.map(|voice| heard.deviations[voice]));
         mixed.tops = [heard.plain; 4];
         mixed
     }

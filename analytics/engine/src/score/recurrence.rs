@@ -1,9 +1,8 @@
 //! What comes at the same time of day on most days is no news.
 //!
 //! The largest deviation of each quarter of an hour is kept for three days. A deviation that is not larger
-//! than `FACTOR` times the second largest of those three days, half an hour around, counts for `DAMPED`
-//! of itself: nightly jobs, the step at opening time. A second is not enough: one coincidence would hide
-//! an event.
+//! than `FACTOR` times the second largest of those three days, half an hour around, is no news: nightly
+//! jobs, the step at opening time. A second is not enough: one coincidence would hide an event.
 
 /// Slots a day.
 const SLOTS: i64 = 144;
@@ -13,8 +12,6 @@ const AROUND: i64 = 2;
 const DAYS: i64 = 3;
 /// How much larger an event must be than those before; no simple ratio, so that counts do not lie on it.
 const FACTOR: f32 = 2.0037;
-/// What remains of one that is not.
-const DAMPED: f64 = 0.0;
 const KEPT: usize = (SLOTS * (DAYS + 1)) as usize;
 
 /// The past days of one voice of one series.
@@ -22,31 +19,42 @@ const KEPT: usize = (SLOTS * (DAYS + 1)) as usize;
 pub(crate) struct Recurrence {
     largest: [f32; KEPT],
     newest: Option<i64>,
+    /// The slot last asked about, and its past days, largest first: they stay what they are while it lasts.
+    asked: Option<(i64, [f32; DAYS as usize])>,
 }
 
 impl Default for Recurrence {
     fn default() -> Self {
-        Self { largest: [0.0; KEPT], newest: None }
+        Self { largest: [0.0; KEPT], newest: None, asked: None }
     }
 }
 
 impl Recurrence {
-    /// The deviation, damped if it recurs; then learns it. Time in seconds, not negative.
-    pub(crate) fn news(&mut self, seconds: f64, deviation: f64) -> f64 {
+    /// Whether the deviation is more than what recurs; then learns it. Time in seconds, not negative.
+    pub(crate) fn is_news(&mut self, seconds: f64, deviation: f64) -> bool {
         let [_, second, _] = self.days(seconds, deviation);
-        if deviation as f32 <= FACTOR * second { DAMPED * deviation } else { deviation }
+        deviation as f32 > FACTOR * second
     }
 
     /// The largest of this time on each of the past days, largest first; then learns.
     pub(crate) fn days(&mut self, seconds: f64, deviation: f64) -> [f32; DAYS as usize] {
-        let slot = (seconds / 86_400.0 * SLOTS as f64).floor() as i64;
-        self.advance(slot);
-        let mut days: [f32; DAYS as usize] = std::array::from_fn(|day| self.around(slot, day as i64 + 1));
-        days.sort_by(|a, b| b.total_cmp(a));
+        let slot = (seconds / 86_400.0 * SLOTS as f64) as i64;
+        let days = match self.asked {
+            Some((asked, days)) if asked == slot => days,
+            _ => self.ask(slot),
+        };
         if self.newest.is_some_and(|newest| slot > newest - KEPT as i64) {
             let largest = &mut self.largest[place(slot)];
             *largest = largest.max(deviation as f32);
         }
+        days
+    }
+
+    fn ask(&mut self, slot: i64) -> [f32; DAYS as usize] {
+        self.advance(slot);
+        let mut days: [f32; DAYS as usize] = std::array::from_fn(|day| self.around(slot, day as i64 + 1));
+        days.sort_by(|a, b| b.total_cmp(a));
+        self.asked = Some((slot, days));
         days
     }
 
@@ -77,9 +85,9 @@ mod tests {
     use super::*;
 
     /// A spike of `size` at three o'clock, else 1; the answer at the last spike.
-    fn spikes(days: u32, last: f64) -> f64 {
+    fn spikes(days: u32, last: f64) -> bool {
         let mut recurrence = Recurrence::default();
-        let mut answer = 0.0;
+        let mut answer = false;
         for minute in 0..days * 1440 - 20 * 60 {
             let is_spike = minute % 1440 == 180;
             let size = if !is_spike {
@@ -89,26 +97,25 @@ mod tests {
             } else {
                 20.0
             };
-            let news = recurrence.news(f64::from(minute) * 60.0, size);
-            answer = if is_spike { news } else { answer };
+            let is_news = recurrence.is_news(f64::from(minute) * 60.0, size);
+            answer = if is_spike { is_news } else { answer };
         }
         answer
     }
 
     #[test]
     fn the_third_day_of_a_nightly_job_is_no_news_unless_it_is_larger() {
-        assert!(spikes(1, 20.0) > 19.0);
-        assert!(spikes(2, 20.0) > 19.0, "once is a coincidence");
-        assert!(spikes(3, 20.0) < 3.0);
-        assert!(spikes(5, 20.0) < 3.0);
-        assert!(spikes(5, 60.0) > 59.0);
+        assert!(spikes(1, 20.0));
+        assert!(spikes(2, 20.0), "once is a coincidence");
+        assert!(!spikes(3, 20.0));
+        assert!(!spikes(5, 20.0));
+        assert!(spikes(5, 60.0));
     }
 
     #[test]
     fn gaps_and_steps_back_in_time_are_survived() {
         let mut recurrence = Recurrence::default();
-        for seconds in [0.0, 1e10, 5.0, 86_400.0, 1e10] {
-            assert!(recurrence.news(seconds, 3.0) <= 3.0);
-        }
+        let days = [0.0, 1e10, 5.0, 86_400.0, 1e10].map(|seconds| recurrence.days(seconds, 3.0));
+        assert!(days.as_flattened().iter().all(|day| *day == 0.0), "{days:?}");
     }
 }

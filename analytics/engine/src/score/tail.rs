@@ -49,28 +49,32 @@ fn bin(z: f64) -> f64 {
 }
 
 impl Tail {
-    /// `-log10` of the probability of a deviation this large among those seen before. In spreads, not
-    /// negative. Cost: a logarithm.
-    pub(crate) fn level(&mut self, asked: f64) -> f64 {
-        if self.rows < FIRST { 0.3 * asked.min(8.0) } else { self.read(asked) }
-    }
-
-    pub(crate) fn learn(&mut self, seen: f64) {
-        self.counts[bin(seen) as usize] += 1.0;
+    /// `-log10` of the probability of a deviation this large among those seen before; then learns it. In
+    /// spreads, not negative. Cost: a logarithm.
+    pub(crate) fn hear(&mut self, seen: f64) -> f64 {
+        let place = bin(seen);
+        let level = if self.rows < FIRST { 0.3 * seen.min(8.0) } else { self.read(place) };
+        self.counts[place as usize] += 1.0;
         self.rows += 1.0;
+        level
     }
 
-    fn read(&mut self, z: f64) -> f64 {
+    /// The level of no deviation at all.
+    pub(crate) fn lowest(&self) -> f64 {
+        f64::from(self.levels[0])
+    }
+
+    fn read(&mut self, place: f64) -> f64 {
         if self.rows >= self.read_again_at {
             self.refresh();
             self.read_again_at = self.rows + (0.03 * self.rows).min(STALE);
         }
-        let place = bin(z);
         let (threshold, level, per_bin) = self.threshold;
         if place >= threshold {
             return level + (place - threshold) * per_bin;
         }
-        let (low, part) = (place as usize, place.fract());
+        let low = place as usize;
+        let part = place - low as f64;
         f64::from(self.levels[low]) * (1.0 - part) + f64::from(self.levels[low + 1]) * part
     }
 
@@ -87,9 +91,15 @@ impl Tail {
         let survival = (excesses + BELIEF * EXCEEDING) / (self.rows + BELIEF);
         self.threshold = (from as f64, -survival.log10(), std::f64::consts::LOG10_2 / FINE / xi);
         let mut above = 0.0;
+        let mut level = 0.0;
         for at in (0..=BINS).rev() {
-            above += if at < BINS { f64::from(self.counts[at]) } else { 0.0 };
-            self.levels[at] = -((above + 0.5) / (self.rows + 1.0)).log10() as f32;
+            let here = if at < BINS { f64::from(self.counts[at]) } else { 0.0 };
+            // Above the threshold nobody asks, and an empty bin's level is the next one's.
+            if at <= from && (here > 0.0 || at == from) {
+                level = -((above + here + 0.5) / (self.rows + 1.0)).log10() as f32;
+            }
+            above += here;
+            self.levels[at] = level;
         }
     }
 }
@@ -105,8 +115,7 @@ mod tests {
         let mut above = [0.0; 3];
         for row in 0..60_000 {
             let z = dice.normal().abs();
-            let level = tail.level(z);
-            tail.learn(z);
+            let level = tail.hear(z);
             if row >= 10_000 {
                 (0..3).for_each(|at| above[at] += f64::from(u8::from(level > at as f64 + 1.0)));
             }
@@ -123,12 +132,7 @@ mod tests {
     fn what_happens_often_is_not_rare() {
         let mut tail = Tail::default();
         let sizes = (0..2000).map(|row| if row % 50 == 49 { 20.0 } else { 1.0 });
-        let mut answer = |size: f64| {
-            let level = tail.level(size);
-            tail.learn(size);
-            level
-        };
-        let levels: Vec<f64> = sizes.map(&mut answer).collect();
+        let levels: Vec<f64> = sizes.map(|size| tail.hear(size)).collect();
         assert!(levels[99] > 5.0, "{}", levels[99]);
         assert!(levels[1999] < 3.5, "{}", levels[1999]);
     }

@@ -1,7 +1,7 @@
 //! One plain series of numbers, row by row, strictly causal.
 
 use super::{
-    alarm::Alarm,
+    alarm::{Alarm, THRESHOLD},
     evidence::{Evidence, Mixed, RULED},
     forest::Forest,
     sensor::Sensor,
@@ -26,6 +26,18 @@ pub struct Row {
     pub alert: bool,
 }
 
+/// Whether it is an entity, the hand-made level's logarithm, the faded level.
+fn ruled(evidence: &[f32]) -> [f64; 3] {
+    RULED.map(|place| f64::from(evidence.get(place).copied().unwrap_or(0.0)))
+}
+
+/// The level that decides on alerts.
+fn moved(evidence: &[f32], begins: f64) -> f64 {
+    let [is_entity, level, _] = ruled(evidence);
+    let kind = usize::from(is_entity > 0.5);
+    (level + BEGINS[kind] * begins).exp() / HIGHER[kind]
+}
+
 /// From evidence and what the forests say of it to what is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Judgement {
@@ -37,11 +49,17 @@ impl Judgement {
     /// The hand-made levels among the evidence, moved by the two forests' corrections: one decides on
     /// alerts, the faded one is shown.
     pub fn row(&mut self, evidence: &[f32], [begins, lies]: [f64; 2]) -> Row {
-        let [is_entity, level, faded] = RULED.map(|place| f64::from(evidence.get(place).copied().unwrap_or(0.0)));
+        let [is_entity, _, faded] = ruled(evidence);
         let kind = usize::from(is_entity > 0.5);
-        let alert = self.alarm.row((level + BEGINS[kind] * begins).exp() / HIGHER[kind]);
+        let alert = self.alarm.row(moved(evidence, begins));
         self.shown = f64::from(score_of((faded + LIES[kind] * lies).max(0.0)));
         Row { score: if alert { ALERTING + (1.0 - ALERTING) * self.shown } else { ALERTING * self.shown }, alert }
+    }
+
+    /// Whether a row may alert where `begins` is at most so much. Where it may not, the alarm does not care what
+    /// `begins` is: no level below the threshold leaves a trace.
+    pub(crate) fn can_alert(evidence: &[f32], begins: f64) -> bool {
+        moved(evidence, begins) >= THRESHOLD
     }
 
     /// A row without any value: nothing is learnt, the score stays.
@@ -61,7 +79,9 @@ impl Told {
     pub(crate) fn row(&mut self, seconds: f64, mixed: &Mixed) -> Row {
         self.evidence.row(seconds, mixed);
         let numbers = self.evidence.numbers();
-        self.judgement.row(numbers, [Forest::begins(mixed.dimensions > 1.0), Forest::lies()].map(|forest| forest.correction(numbers)))
+        let forest = Forest::begins(mixed.dimensions > 1.0);
+        let begins = if Judgement::can_alert(numbers, forest.most()) { forest.correction(numbers) } else { 0.0 };
+        self.judgement.row(numbers, [begins, Forest::lies().correction(numbers)])
     }
 
     pub(crate) fn nothing(&self) -> Row {

@@ -73,6 +73,18 @@ const CLIP: f64 = 4.0;
 /// Values kept for the jumps.
 const KEPT: usize = 109;
 
+/// The sum of what each value says, in lanes that do not wait for each other.
+fn sum(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let all = values.chunks_exact(LANES);
+    let rest: f64 = all.remainder().iter().map(|value| of(*value)).sum();
+    for values in all {
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += of(*value));
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
 /// Root mean square of the last residuals.
 #[derive(Clone, Copy, Debug)]
 struct Unrest([f64; ROWS]);
@@ -80,7 +92,7 @@ struct Unrest([f64; ROWS]);
 impl Unrest {
     fn row(&mut self, rows: usize, deviation: f64) -> f64 {
         self.0[rows % ROWS] = deviation * deviation;
-        (self.0.iter().sum::<f64>() / ROWS.min(rows) as f64).sqrt()
+        (sum(&self.0, |square| square) / ROWS.min(rows) as f64).sqrt()
     }
 }
 
@@ -203,7 +215,7 @@ impl Voices {
     fn jump(&self, event: usize, before: usize) -> f64 {
         let past = &self.recent[event..(event + before).min(self.rows)];
         let near = self.recent[event];
-        let mean = past.iter().map(|old| old - near).sum::<f64>() / past.len() as f64;
+        let mean = sum(past, |old| old - near) / past.len() as f64;
         let (mut low, mut high) = (f64::MAX, f64::MIN);
         for &value in &self.recent[..event] {
             let distance = self.extent.honest((value - near) - mean);
