@@ -42,8 +42,9 @@ pub struct Growth {
     /// Weight that pulls leaves to 0, and least weight (second derivative) of a leaf.
     pub pull: f64,
     pub least: f64,
-    /// Share of the numbers that each tree may ask.
+    /// Share of the numbers that each tree may ask, and what decides which.
     pub share: f64,
+    pub seed: u64,
 }
 
 pub struct Tree {
@@ -70,11 +71,22 @@ impl Forest {
         self.trees.iter().map(|tree| tree.leaves[answers(tree)]).sum::<f32>() / self.slope
     }
 
+    /// The mean of several forests' corrections as one forest's; its log odds mean nothing.
+    pub fn mean(forests: Vec<Self>) -> Self {
+        let count = forests.len() as f32;
+        let prior = forests.first().map_or(0, |forest| forest.prior);
+        let shared = |forest: Self| {
+            let of = forest.slope * count;
+            forest.trees.into_iter().map(move |tree| Tree { leaves: tree.leaves.iter().map(|leaf| leaf / of).collect(), ..tree })
+        };
+        Self { prior, base: 0.0, slope: 1.0, trees: forests.into_iter().flat_map(shared).collect() }
+    }
+
     /// As `score/forest.rs` reads it.
     pub fn text(&self) -> String {
         let line = |tree: &Tree| {
             let asked: Vec<String> = tree.questions.iter().map(|(place, edge)| format!("{place} {edge}")).collect();
-            let leaves: Vec<String> = tree.leaves.iter().map(|leaf| format!("{:.4}", leaf / self.slope)).collect();
+            let leaves: Vec<String> = tree.leaves.iter().map(|leaf| format!("{:.5}", leaf / self.slope)).collect();
             format!("{} | {}\n", asked.join(" "), leaves.join(" "))
         };
         self.trees.iter().map(line).collect()
@@ -87,7 +99,7 @@ impl Forest {
         let count = rows.labels.len();
         let bins: Vec<Vec<u8>> = (0..rows.width).map(|place| (0..count).map(|row| below(place, row)).collect()).collect();
         let mut odds: Vec<f32> = (0..count).map(|row| base + slope * rows.number(row, prior)).collect();
-        let mut dice = Dice(7);
+        let mut dice = Dice(growth.seed);
         let mut trees = Vec::new();
         for _ in 0..growth.trees {
             let slopes: Vec<[f32; 2]> = (0..count).map(|row| derivatives(rows, row, odds[row])).collect();

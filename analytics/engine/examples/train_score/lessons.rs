@@ -4,6 +4,7 @@ use crate::{
     boost::{Dice, Forest, Growth, Rows},
     labelled::Labelled,
 };
+use std::ops::Range;
 
 /// Level or voice above which a row may begin an anomaly.
 const PLAIN: f32 = 0.9;
@@ -25,8 +26,13 @@ const MOST_OUT: f64 = 4000.0;
 /// Sum of the weights of all windows of a set, or of a series' rows of one kind.
 const WEIGHT: f32 = 500.0;
 
-const BEGINS: Growth = Growth { trees: 80, depth: 2, step: 0.08, pull: 20.0, least: 1.0, share: 0.3 };
-const LIES: Growth = Growth { trees: 60, depth: 3, step: 0.08, pull: 5.0, least: 5.0, share: 0.3 };
+pub const BEGINS_ALONE: Growth = Growth { trees: 40, depth: 2, step: 0.08, pull: 20.0, least: 1.0, share: 0.3, seed: 7 };
+pub const BEGINS_ENTITY: Growth = Growth { step: 0.16, ..BEGINS_ALONE };
+const LIES: Growth = Growth { trees: 60, depth: 3, step: 0.08, pull: 5.0, least: 5.0, share: 0.3, seed: 7 };
+/// Forests whose mean says where something begins: what one alone says of a series it has not seen depends too
+/// much on which few it has. Each learns from so much of the series, in thousandths, and asks other numbers.
+pub const FORESTS: u64 = 16;
+const TAUGHT: u64 = 700;
 
 /// One labelled series with what the engine saw of it.
 pub struct Lesson {
@@ -80,9 +86,18 @@ impl Lesson {
     }
 }
 
-/// Learns where an anomaly begins: the best rows of each window against candidates outside. Every set's
-/// windows weigh the same together.
-pub fn begins(lessons: &[&Lesson]) -> Forest {
+/// Learns where an anomaly begins, for each number once from a part of the series.
+pub fn begins(lessons: &[&Lesson], growth: Growth, numbers: Range<u64>) -> Forest {
+    let one = |nth: u64| {
+        let is_taught = |lesson: &Lesson| super::hash(&format!("{}{nth}", lesson.data.id)) % 1000 <= TAUGHT;
+        let some: Vec<&Lesson> = lessons.iter().copied().filter(|lesson| is_taught(lesson)).collect();
+        begins_once(&some, Growth { seed: growth.seed + 1000 * nth, ..growth })
+    };
+    Forest::mean(numbers.map(one).collect())
+}
+
+/// The best rows of each window against candidates outside. Every set's windows weigh the same together.
+fn begins_once(lessons: &[&Lesson], growth: Growth) -> Forest {
     let width = lessons[0].width;
     let candidates: Vec<Vec<usize>> = lessons.iter().map(|lesson| lesson.candidates()).collect();
     let mut forest: Option<Forest> = None;
@@ -96,7 +111,7 @@ pub fn begins(lessons: &[&Lesson]) -> Forest {
             };
             add_beginnings(&mut rows, lesson, candidates, (WEIGHT / windows.max(1) as f32, &opinion));
         }
-        forest = Some(Forest::grow(&rows, width - 2, BEGINS));
+        forest = Some(Forest::grow(&rows, width - 2, growth));
     }
     forest.expect("there are rounds")
 }

@@ -11,7 +11,7 @@ const QUIET: u32 = 20;
 /// Share of the highest recent level that a new event must reach.
 const AS_HIGH: f64 = 0.9;
 /// That highest level fades by this much a row.
-const FADING: f64 = 0.99;
+const FADING: f64 = 0.995;
 /// Rise beyond the level told that is told again.
 const WORSE: f64 = 1.5;
 

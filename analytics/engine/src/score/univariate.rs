@@ -3,6 +3,7 @@
 use super::{
     alarm::{Alarm, THRESHOLD},
     evidence::{Evidence, Mixed, RULED},
+    fading::Fading,
     forest::Forest,
     sensor::Sensor,
 };
@@ -12,10 +13,10 @@ use crate::detect::calibrate::score_of;
 const ALERTING: f64 = 0.9;
 /// How much of the forests' corrections counts, of a series alone and of an entity: found by
 /// `examples/train_score cross`.
-const BEGINS: [f64; 2] = [0.35, 0.75];
+const BEGINS: [f64; 2] = [0.5, 1.3];
 const LIES: [f64; 2] = [0.6, 0.5];
 /// What a corrected level is divided by, for the one threshold.
-const HIGHER: [f64; 2] = [1.0, 1.12];
+const HIGHER: [f64; 2] = [1.0, 1.23];
 
 /// What one row got.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,35 +32,40 @@ fn ruled(evidence: &[f32]) -> [f64; 3] {
     RULED.map(|place| f64::from(evidence.get(place).copied().unwrap_or(0.0)))
 }
 
-/// The level that decides on alerts.
+/// The level as the forest moves it.
 fn moved(evidence: &[f32], begins: f64) -> f64 {
     let [is_entity, level, _] = ruled(evidence);
     let kind = usize::from(is_entity > 0.5);
-    (level + BEGINS[kind] * begins).exp() / HIGHER[kind]
+    (level + BEGINS[kind] * begins).exp()
 }
 
 /// From evidence and what the forests say of it to what is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Judgement {
     alarm: Alarm,
+    /// Of an entity's corrected level.
+    fading: Fading,
     shown: f64,
 }
 
 impl Judgement {
     /// The hand-made levels among the evidence, moved by the two forests' corrections: one decides on
-    /// alerts, the faded one is shown.
+    /// alerts, the faded one is shown. Of an entity the level fades as the forest moved it, which tells more; of a
+    /// series alone as the rule gave it: there that helped one kind of series and harmed another as much.
     pub fn row(&mut self, evidence: &[f32], [begins, lies]: [f64; 2]) -> Row {
         let [is_entity, _, faded] = ruled(evidence);
         let kind = usize::from(is_entity > 0.5);
-        let alert = self.alarm.row(moved(evidence, begins));
+        let level = moved(evidence, begins);
+        let alert = self.alarm.row(level / HIGHER[kind]);
+        let faded = if kind == 1 { self.fading.level(level) } else { faded };
         self.shown = f64::from(score_of((faded + LIES[kind] * lies).max(0.0)));
         Row { score: if alert { ALERTING + (1.0 - ALERTING) * self.shown } else { ALERTING * self.shown }, alert }
     }
 
-    /// Whether a row may alert where `begins` is at most so much. Where it may not, the alarm does not care what
-    /// `begins` is: no level below the threshold leaves a trace.
-    pub(crate) fn can_alert(evidence: &[f32], begins: f64) -> bool {
-        moved(evidence, begins) >= THRESHOLD
+    /// Whether it matters what `begins` is where it is at most so much: of a series alone, no level below the
+    /// threshold leaves a trace.
+    pub(crate) fn asks(evidence: &[f32], begins: f64) -> bool {
+        ruled(evidence)[0] > 0.5 || moved(evidence, begins) >= THRESHOLD * HIGHER[0]
     }
 
     /// A row without any value: nothing is learnt, the score stays.
@@ -80,7 +86,7 @@ impl Told {
         self.evidence.row(seconds, mixed);
         let numbers = self.evidence.numbers();
         let forest = Forest::begins(mixed.dimensions > 1.0);
-        let begins = if Judgement::can_alert(numbers, forest.most()) { forest.correction(numbers) } else { 0.0 };
+        let begins = if Judgement::asks(numbers, forest.most()) { forest.correction(numbers) } else { 0.0 };
         self.judgement.row(numbers, [begins, Forest::lies().correction(numbers)])
     }
 
