@@ -4,7 +4,8 @@
 //! case whose name contains the pattern to a temporary folder, runs `GEOPHONE replay` there without telling
 //! it anything, and prints a line a case and a table a system; `cases day GEOPHONE [PATTERN]` replays each
 //! recorded day as a whole, gaps and all, and judges its cases; `cases shop GEOPHONE SEEDS` does so with seeds
-//! 1 to SEEDS of the simulated shop. The data sets lie beside the repository, or where `GEOPHONE_DATASETS` says.
+//! 1 to SEEDS of the simulated shop. A pattern that begins with `made` means faults made by hand (`cases::made`).
+//! The data sets lie beside the repository, or where `GEOPHONE_DATASETS` says.
 
 use geophone_client::shop::{FileFormat, Pace, Schedule, export_files};
 use geophone_proto::time::{SECOND_NS, UnixNanos};
@@ -46,10 +47,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Calls with every case whose name contains the pattern.
+/// Calls with every case whose name contains the pattern; with those made by hand only if it begins as their names do.
 fn each_story(pattern: &str, call: &mut dyn FnMut(Story) -> Result<(), String>) -> Result<(), String> {
     let datasets = datasets()?;
     for day in nezha::read(&datasets)? {
+        if pattern.starts_with("made") {
+            day.made(&mut |story| if story.truth.case.contains(pattern) { call(story) } else { Ok(()) })?;
+            continue;
+        }
         for at in 0..day.cases.len() {
             if day.cases[at].id.contains(pattern) {
                 call(day.story(at))?;

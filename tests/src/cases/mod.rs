@@ -1,9 +1,10 @@
 //! Labelled cases of public data sets as OTLP, and how well `geophone replay` names their causes.
 //!
-//! `nezha` and `petshop` read the data sets beside the repository, `otlp` writes them as files that
+//! `nezha` and `petshop` read the data sets beside the repository, `made` puts other faults into them, `otlp` writes them as files that
 //! `geophone replay` reads, `judge` compares incidents with what is known. No part of the product.
 
 pub mod judge;
+pub mod made;
 pub mod nezha;
 pub mod otlp;
 pub mod petshop;

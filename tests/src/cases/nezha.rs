@@ -149,7 +149,7 @@ pub fn read(datasets: &Path) -> Result<Vec<Day>, String> {
 }
 
 /// Rows that ended before `until`, moved by `by` nanoseconds.
-fn moved(rows: &Rows, until: u64, by: i64) -> Rows {
+pub(super) fn moved(rows: &Rows, until: u64, by: i64) -> Rows {
     let to = |at: u64| at.saturating_add_signed(by);
     let spans = rows.spans.iter().filter(|row| row.end_ns() < until);
     let logs = rows.logs.iter().filter(|row| row.at_ns < until && row.at_ns > SANE_NS);
@@ -167,7 +167,7 @@ const fn nearness(moment: u64, to: u64) -> (bool, u64) {
 
 impl Day {
     /// Spells of normal rows, each with its bounds.
-    fn spells(&self) -> Vec<(&Rows, u64, u64)> {
+    pub(super) fn spells(&self) -> Vec<(&Rows, u64, u64)> {
         let mut spells = Vec::new();
         if let (Some(from), Some(to)) =
             (self.quiet.spans.iter().map(|row| row.start_ns).min(), self.quiet.spans.iter().map(|row| row.start_ns).max())
