@@ -118,6 +118,11 @@ impl Pulse {
         count
     }
 
+    /// Whether the last two values were both to this side.
+    pub const fn again(&self, up: bool) -> bool {
+        self.sides[!up as usize] & 0b11 == 0b11
+    }
+
     /// The same pulse, held against what it stood at before instead of what was expected.
     pub fn beyond(mut self, standing: f64) -> Self {
         let (whole, part) = (self.actual - self.expected, self.actual - self.expected - standing);
@@ -213,6 +218,10 @@ mod tests {
         let mut beat = |value: f64| pulse.beat(value, 1.0, 0.5, 1.5);
         [1.0, 3.0, 1.0, 1.0, 1.0, 3.0, 3.0, 1.0, 3.0].into_iter().for_each(&mut beat);
         assert_eq!((pulse.lasting(true), pulse.lasting(false)), (4, 0));
+        assert!(!pulse.again(true), "the one before was as usual");
+        pulse.beat(3.0, 1.0, 0.5, 1.5);
+        pulse.beat(f64::NAN, 1.0, 0.5, 1.5);
+        assert!(pulse.again(true) && !pulse.again(false), "a window without a value is no reading");
     }
 
     #[test]

@@ -103,7 +103,10 @@ impl Scales<'_> {
         // Whoever waits long is a witness; the fault is with those it waits for, whom only spans would name.
         let is_waiting = !self.map.service(live.place.service).has_spans && is_waiting(&live.anomaly.series);
         let waiting = if is_waiting { 0.3 } else { 1.0 };
-        beside * waiting * (0.3 + 0.7 * self.lasting(live, 60.0, 150.0))
+        // One reading is one sample: a hint, until the next says the same, where that does not take many minutes.
+        let pulse = self.pulses.of(live.series);
+        let lasting = if pulse.apart() > 0 || pulse.again(live.up) { self.lasting(live, 60.0, 150.0) } else { 0.0 };
+        beside * waiting * (0.3 + 0.7 * lasting)
     }
 
     /// How far other metrics of the same durations agree: where only the last percents are slower, few requests are. Only
