@@ -53,16 +53,18 @@ macro_rules! hex_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                // Hex is for people; a snapshot holds a hundred thousand ids.
+                if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_bytes(&self.0) }
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::from_hex(&text).ok_or_else(|| {
-                    serde::de::Error::custom(concat!(stringify!($name), " must be ", $len, " bytes in hex"))
-                })
+                let id = match deserializer.is_human_readable() {
+                    true => Self::from_hex(&String::deserialize(deserializer)?),
+                    false => Self::from_slice(<&[u8]>::deserialize(deserializer)?),
+                };
+                id.ok_or_else(|| serde::de::Error::custom(concat!(stringify!($name), " must be ", $len, " bytes, in hex where people read")))
             }
         }
     };

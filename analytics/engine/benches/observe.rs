@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p geophone-engine --bench observe`. Spans of 20 services in traces of 10, batches of
 //! 100 and 1000, at 1k and 100k spans a second of event time; with eight attributes, of which some rows
-//! are kept to explain anomalies by, and without keeping any.
+//! are kept to explain anomalies by, and without keeping any. *Cold*: 800 operations, and after every 50 batches other
+//! memory goes through the caches, as it does where other threads share the core.
 
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::cast_possible_truncation, missing_docs, reason = "a benchmark")]
 
@@ -42,11 +43,11 @@ fn attributes(id: u64) -> Vec<u8> {
 }
 
 /// One trace: a server span that calls the next service, and so on, alternating client and server.
-fn trace(number: u64, end_s: f64) -> Vec<TestSpan> {
+fn trace(number: u64, end_s: f64, operations: u64) -> Vec<TestSpan> {
     let mut spans_of_trace: Vec<TestSpan> = Vec::new();
     for depth in 0..TRACE_SPANS {
         let service = format!("service-{}", (number + depth / 2) % 20);
-        let name = format!("operation-{}", (number / 20 + depth) % 8);
+        let name = format!("operation-{}", (number / 20 + depth) % operations);
         let id = number * TRACE_SPANS + depth + 1;
         let mut next = span(&service, &name, id, end_s - 0.001 * depth as f64, 50 - 4 * depth + number % 7);
         next.attributes = attributes(id);
@@ -60,14 +61,14 @@ fn trace(number: u64, end_s: f64) -> Vec<TestSpan> {
     spans_of_trace
 }
 
-fn batches(count: usize, per_batch: usize, spans_per_second: f64) -> Vec<Batch> {
+fn batches(count: usize, per_batch: usize, spans_per_second: f64, operations: u64) -> Vec<Batch> {
     let (mut number, mut seconds) = (0, 1.0);
     let mut made = Vec::with_capacity(count);
     for _ in 0..count {
         let mut rows = Vec::with_capacity(per_batch);
         while rows.len() < per_batch {
             seconds += TRACE_SPANS as f64 / spans_per_second;
-            rows.extend(trace(number, seconds));
+            rows.extend(trace(number, seconds, operations));
             number += 1;
         }
         made.push(spans(at(seconds + 0.2), &rows));
@@ -81,34 +82,46 @@ fn cpu_ns() -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// Memory that other threads go through meanwhile.
+const OTHERS_BYTES: usize = 8 << 20;
+/// Batches between.
+const TURN: usize = 50;
+
 fn main() {
-    for (per_batch, rate) in [(100, 1_000.0), (100, 100_000.0), (1000, 100_000.0)] {
+    for (per_batch, rate, is_cold) in [(100, 1_000.0, false), (100, 100_000.0, false), (1000, 100_000.0, false), (100, 300_000.0, true)] {
         let total = 200_000;
-        let made = batches(total / per_batch, per_batch, rate);
+        let made = batches(total / per_batch, per_batch, rate, if is_cold { 40 } else { 8 });
         for attribute_bytes_max in [0, Settings::default().attribute_bytes_max] {
             let settings = Settings { attribute_bytes_max, ..Settings::default() };
-            measure(&made, &settings, (per_batch, rate));
+            let mut costs: Vec<f64> = (0..3).map(|_| measure(&made, &settings, is_cold) / total as f64).collect();
+            costs.sort_by(f64::total_cmp);
+            let rows = if attribute_bytes_max > 0 { "rows kept" } else { "none kept" };
+            let caches = if is_cold { ", cold" } else { "" };
+            println!(
+                "observe: {:.0} ns of CPU a span (batches of {per_batch}, {rate} spans/s of event time, {rows}{caches}, median of 3)",
+                costs[1]
+            );
         }
     }
 }
 
-/// Observes all batches three times.
-fn measure(made: &[Batch], settings: &Settings, (per_batch, rate): (usize, f64)) {
-    let total = made.len() * per_batch;
-    let mut costs: Vec<f64> = (0..3)
-        .map(|_| {
-            let mut observer = Observer::new(settings);
-            let begun = cpu_ns();
-            for (seq, batch) in made.iter().enumerate() {
-                observer.batch(batch, Seq(seq as u64));
-                observer.new_series();
-                std::hint::black_box(observer.drain());
-            }
-            observer.finish();
-            (cpu_ns() - begun) as f64 / total as f64
-        })
-        .collect();
-    costs.sort_by(f64::total_cmp);
-    let rows = if settings.attribute_bytes_max > 0 { "rows kept" } else { "none kept" };
-    println!("observe: {:.0} ns of CPU a span (batches of {per_batch}, {rate} spans/s of event time, {rows}, median of 3)", costs[1]);
+/// Observes all batches; what it cost.
+fn measure(made: &[Batch], settings: &Settings, is_cold: bool) -> f64 {
+    let mut others = vec![1_u64; if is_cold { OTHERS_BYTES / 8 } else { 0 }];
+    let mut pass = || others.iter_mut().step_by(8).for_each(|place| *place = place.wrapping_mul(3));
+    let begun = cpu_ns();
+    made.chunks(TURN).for_each(|_| pass());
+    let of_others = cpu_ns() - begun;
+    let mut observer = Observer::new(settings);
+    let begun = cpu_ns();
+    for (turn, batches) in made.chunks(TURN).enumerate() {
+        for (seq, batch) in (turn * TURN..).zip(batches) {
+            observer.batch(batch, Seq(seq as u64));
+            observer.new_series();
+            std::hint::black_box(observer.drain());
+        }
+        pass();
+    }
+    observer.finish();
+    (cpu_ns() - begun).saturating_sub(of_others) as f64
 }
