@@ -1,6 +1,8 @@
 //! The list of commands.
 
-use super::{actions, anomalies, check, completion, doctor, incidents, models, profile, query, replay, score, serve, token, validate};
+use super::{
+    actions, anomalies, check, completion, doctor, glibc, incidents, models, profile, query, replay, score, serve, token, validate,
+};
 use crate::{
     demo::{DemoArgs, Till},
     error::ServiceError,
@@ -54,6 +56,9 @@ impl Cli {
     /// Runs the chosen command.
     pub fn run(self) -> Result<(), ServiceError> {
         log_to_stderr();
+        if matches!(self.command, Command::Serve(_) | Command::Replay(_) | Command::Score(_)) {
+            glibc::start_over();
+        }
         match self.command {
             Command::Serve(command) => command.run(),
             Command::Demo(command) => command.run(Arc::new(SystemClock)),

@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod completion;
 mod doctor;
+mod glibc;
 mod incidents;
 mod models;
 mod output;
