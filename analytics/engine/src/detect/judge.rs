@@ -29,6 +29,10 @@ const LAW: f64 = 0.4;
 /// ... but for so many windows with samples in a row beyond all before them, of which there are at least so many.
 const RUN: usize = 4;
 const BEFORE: usize = 8;
+/// A series that began so few windows ago ...
+const BEGUN: f64 = 90.0;
+/// ... and of late counted something in fewer windows than this has no rate that could have fallen: a burst, a job that ran.
+const BUSY: usize = 6;
 /// Deviations beyond this need one sample less.
 const FAR: f64 = 10.0;
 
@@ -156,19 +160,25 @@ impl DetectorSnapshot {
         let live = law::deviation(its.kind, self.newest(place, its, (known, age)), known) * z.signum();
         let recent = (fresh.recent_6[local] * z.signum()).max(fresh.recent_1[local] * z.signum());
         let least = if its.kind == StatKind::Level { LEVEL_MIN } else { OTHER_MIN };
-        let may_harm = self.traits[row].is_some_and(|entry| entry.harms[usize::from(z < 0.0)]);
+        let only_passed = its.kind == StatKind::Count && z < 0.0 && after.age[local] <= BEGUN && self.busy(position, row) < BUSY;
+        let may_harm = !only_passed && self.traits[row].is_some_and(|entry| entry.harms[usize::from(z < 0.0)]);
         let part = if may_harm { heat::part(its.kind, (over, known), (live, recent), after.age[local]) } else { 0.0 };
         let evidence = Evidence {
             level: 0.0,
             limit: 0.0,
             is_live: live >= 1.0 && is_enough,
-            is_fresh: recent >= 2.5,
+            is_fresh: recent >= 2.5 && !only_passed,
             is_small: most < least,
             is_lawful: self.is_bare && its.kind != StatKind::Level,
             part,
             bar: 0.0,
         };
         Judged { z, over, evidence }
+    }
+
+    /// In how many windows of the ring, the last few minutes, a series counted something.
+    fn busy(&self, position: usize, row: usize) -> usize {
+        self.ring.slots.range(..=position).filter(|slot| slot.s1[row] > 0.0).count()
     }
 
     /// The newest windows that hold enough samples to tell whether it still goes on.

@@ -96,6 +96,25 @@ fn harmless_events_stay_quiet() {
     }
 }
 
+// Scenario: a new service sends 50 spans within one window, or within three, and is never heard of again.
+// Guarantees: nothing opens; nobody knows its rate yet.
+#[test]
+fn a_burst_is_no_rate_that_fell() {
+    for burst in [1, 3] {
+        let mut operations = [Operation::new(3)];
+        let mut detector = detector(1, &Settings::default());
+        for t in 0..200 {
+            let mut window = closed(&mut operations, t);
+            let n = if t < burst { 50.0 } else { 0.0 };
+            for row in &mut window.rows {
+                row.stat = crate::window::Stat { n, s1: if row.series % 4 == 0 { n } else { 0.0 }, s2: 0.0 };
+            }
+            let opened = detector.window(&window).flags.into_iter().find(|flag| flag.phase == Phase::Opened);
+            assert!(opened.is_none(), "a burst of {burst}, window {t}: {opened:?}");
+        }
+    }
+}
+
 // Scenario: 400 quiet series with a daily shape for four hours.
 // Guarantees: at most one opens (the budget allows 5 a week).
 #[test]
