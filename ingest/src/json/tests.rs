@@ -126,3 +126,15 @@ fn depth_is_bounded_and_unknown_depth_is_skipped() {
     let unknown = format!(r#"{{"x":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
     traces(&unknown);
 }
+
+// Newer clients send samples that hold nothing but a stack and its values: unpacked, those would be read as the link
+// that stood in that place before.
+#[test]
+fn lists_of_numbers_are_packed_as_protobuf_packs_them() {
+    let json =
+        br#"{"resourceProfiles":[{"scopeProfiles":[{"profiles":[{"samples":[{"stackIndex":1,"values":["123","4"]},{"values":[]}]}]}]}]}"#;
+    let wire = json_to_wire(Signal::Profiles, json).expect("it is OTLP/JSON");
+    let sample = [0x08, 1, 0x22, 2, 123, 4];
+    assert!(wire.windows(sample.len()).any(|bytes| bytes == sample), "{wire:02x?}");
+    assert!(wire.ends_with(&[0x12, 0]), "an empty list is no field: {wire:02x?}");
+}

@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(field) = map.next_key_seed(Name(self.table))? {
             match field {
-                Some(field) => map.next_value_seed(Cell { field, out: &mut *self.out, is_element: false })?,
+                Some(field) => map.next_value_seed(Cell { field, out: &mut *self.out, part: Part::Whole })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -90,7 +90,17 @@ impl Visitor<'_> for Name {
 struct Cell<'o> {
     field: &'static Field,
     out: &'o mut Vec<u8>,
-    is_element: bool,
+    part: Part,
+}
+
+/// How much of a field a value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// One of several, each with the field's key before it.
+    Element,
+    /// A number among others behind one key, as `proto3` writes them: profiles are told apart by it.
+    Packed,
 }
 
 impl<'de> DeserializeSeed<'de> for Cell<'_> {
@@ -103,11 +113,14 @@ impl<'de> DeserializeSeed<'de> for Cell<'_> {
 
 impl Cell<'_> {
     fn key(&mut self, wire_type: u32) {
+        if self.part == Part::Packed {
+            return;
+        }
         put_varint(self.out, u64::from(self.field.number << 3 | wire_type));
     }
 
     fn is_scalar(&self) -> bool {
-        self.is_element || !self.field.many
+        self.part != Part::Whole || !self.field.many
     }
 
     fn wrong<E: Error>(&self, got: &str) -> E {
@@ -192,7 +205,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
 
     /// `null` is the same as no field.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        if self.is_element { Err(self.wrong("null")) } else { Ok(()) }
+        if self.part != Part::Whole { Err(self.wrong("null")) } else { Ok(()) }
     }
 
     fn visit_bool<E: Error>(mut self, flag: bool) -> Result<(), E> {
@@ -226,11 +239,22 @@ impl<'de> Visitor<'de> for Cell<'_> {
         if self.is_scalar() && self.put_text(text) { Ok(()) } else { Err(self.wrong("text that is none")) }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
         if self.is_scalar() {
             return Err(self.wrong("an array"));
         }
-        while elements.next_element_seed(Cell { field: self.field, out: &mut *self.out, is_element: true })?.is_some() {}
+        let is_packed = !matches!(self.field.kind, Kind::Text | Kind::Bytes | Kind::Id | Kind::Message(_));
+        let (part, before) = (if is_packed { Part::Packed } else { Part::Element }, self.out.len());
+        if is_packed {
+            self.key(2);
+        }
+        let start = self.out.len();
+        while elements.next_element_seed(Cell { field: self.field, out: &mut *self.out, part })?.is_some() {}
+        if is_packed && self.out.len() > start {
+            put_len_before(self.out, start);
+        } else if is_packed {
+            self.out.truncate(before);
+        }
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Version 1.10 of the protocol gave the fields of `Sample` other numbers than 1.9, in the same package, so
 //! nothing but the bytes tells them apart. Field 3 is a list in 1.9 and a number since; field 4 the other way
-//! round; field 2 alone, without times, can only be the values of 1.9. Each sample that can tell votes; those
+//! round; field 2 alone, without times, can only be the values of 1.9; a number in field 4 of a sample that had neither
+//! values nor times in 1.9 is a value written unpacked. Each sample that can tell votes; those
 //! that cannot are read as most of the request.
 
 use super::{
@@ -69,12 +70,13 @@ impl Votes {
 
 /// The form of one sample, if its bytes tell; contradictory ones do not.
 fn vote(bytes: &[u8]) -> Result<Option<Form>, WalkError> {
-    let (mut old, mut new) = (false, false);
+    let (mut old, mut new, mut fourth) = (false, false, false);
     let mut has = [false; 6];
     let mut reader = Reader::new(bytes, SAMPLE_LEFT);
     while let Some((number, value)) = reader.next()? {
         match (number, value) {
-            (3, Value::Bytes(_)) | (4, Value::Varint(_)) => old = true,
+            (3, Value::Bytes(_)) => old = true,
+            (4, Value::Varint(_)) => fourth = true,
             (3, Value::Varint(_)) | (4, Value::Bytes(_)) => new = true,
             _ => {}
         }
@@ -83,7 +85,8 @@ fn vote(bytes: &[u8]) -> Result<Option<Form>, WalkError> {
         }
     }
     let only_values = has[2] && !has[3] && !has[4] && !has[5];
-    Ok(match (old || only_values, new) {
+    let is_link = fourth && (has[2] || has[5]);
+    Ok(match (old || only_values || is_link, new || fourth && !is_link) {
         (true, false) => Some(Form::Old),
         (false, true) => Some(Form::New),
         _ => None,
