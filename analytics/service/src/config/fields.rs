@@ -82,7 +82,7 @@ pub const FIELDS: &[Field] = &[
         "memory_limit",
         Kind::Size("128MiB", "1TiB"),
         "512MiB",
-        "What the process aims to stay under; open requests get an eighth of it, charts another eighth",
+        "What the process aims to stay under; open requests get a quarter of it, charts an eighth",
         "senders are told to wait although memory is free, or memory is scarce",
     ),
     fixed(
