@@ -64,6 +64,7 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("geophone_profiler_processes_unwatched_total", "Processes that are not watched because there are too many"),
     ("geophone_profiler_samples_dropped_total", "Samples that were not kept, by reason"),
     ("geophone_profiler_symbols_failed_total", "Files whose symbols could not be read"),
+    ("geophone_program_bytes_given_back_total", "Memory of the program's own code and constants that was given back to the kernel"),
     ("geophone_queries_total", "SQL statements, by outcome"),
     ("geophone_received_items_total", "Spans, data points and log records received"),
     ("geophone_received_requests_total", "Requests received, by signal, transport and tenant"),

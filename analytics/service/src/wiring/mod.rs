@@ -4,6 +4,7 @@ mod answerer;
 mod clock;
 mod committer;
 mod dispatcher;
+mod footprint;
 mod memory;
 mod outward;
 mod pulse;

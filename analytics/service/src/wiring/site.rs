@@ -235,6 +235,7 @@ impl Site {
             telemetry::set_budget(&view.budget(), view.maturities());
             telemetry::recorder().run_upkeep();
         };
+        threads::task(upkeep::rest(self.pulse.clone(), self.stopped.clone()));
         threads::task(upkeep::tick(self.submitter.clone(), self.pulse.clone(), self.stopped.clone(), gauges))
     }
 

@@ -1,7 +1,7 @@
 //! Small work that comes back: ticks, sealing.
 
-use super::{pulse::Pulse, submit::Submitter};
-use geophone_proto::{RecordBody, seam::Clock, time::SECOND_NS};
+use super::{footprint, pulse::Pulse, submit::Submitter};
+use geophone_proto::{RecordBody, Signal, seam::Clock, time::SECOND_NS};
 use geophone_store::Store;
 use std::{
     sync::{
@@ -14,6 +14,9 @@ use tokio::sync::watch;
 
 /// Retention is looked at this often.
 const RETAIN_NS: u64 = 60 * SECOND_NS;
+
+/// While nothing comes, the program's own pages are given back this often, in seconds.
+const QUIET_SECONDS: u64 = 60;
 
 /// The log is followed this closely while many records come, and this closely else. Columns wait in memory for it.
 const BUSY: Duration = Duration::from_millis(2);
@@ -33,6 +36,31 @@ pub async fn tick(submitter: Submitter, pulse: Arc<Pulse>, mut stop: watch::Rece
         upkeep();
         if submitter.submit(RecordBody::Tick).await.is_err() {
             metrics::counter!("geophone_ticks_lost_total").increment(1);
+        }
+    }
+}
+
+/// Gives back what start-up has mapped of the program once it is over, and whatever else was used once nothing has come
+/// for a while, until told to stop.
+pub async fn rest(pulse: Arc<Pulse>, mut stop: watch::Receiver<bool>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut quiet, mut items, mut has_started) = (0, 0, false);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = seconds.tick() => {}
+        }
+        let now = Signal::ALL.iter().map(|signal| pulse.items(*signal)).sum();
+        quiet = if std::mem::replace(&mut items, now) == now { quiet + 1 } else { 0 };
+        let is_over = !has_started && pulse.is_caught_up();
+        if is_over || quiet >= QUIET_SECONDS {
+            (quiet, has_started) = (0, true);
+            match tokio::task::spawn_blocking(footprint::let_go).await {
+                Ok(Ok(bytes)) => metrics::counter!("geophone_program_bytes_given_back_total").increment(bytes),
+                Ok(Err(error)) => tracing::debug!("the program keeps its pages: {error}"),
+                Err(_) => return,
+            }
         }
     }
 }
