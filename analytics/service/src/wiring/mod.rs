@@ -6,6 +6,7 @@ mod committer;
 mod dispatcher;
 mod footprint;
 mod memory;
+mod niceness;
 mod outward;
 mod pulse;
 mod recovery;

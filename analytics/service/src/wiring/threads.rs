@@ -1,17 +1,18 @@
 //! Every thread and task of the service is started here, and nowhere else.
 //!
-//! | name | what | ends when |
-//! |---|---|---|
-//! | `io` (a few) | sockets, timers | the process ends |
-//! | `committer` | log append, ack | both its channels are closed |
-//! | `thinker` | brain | told to stop and the log is read |
-//! | `dispatcher` | effects | the thinker has ended |
-//! | `keeper` | the brain's memory onto the disk | the dispatcher has ended |
-//! | `actor` | actions | the dispatcher has ended |
-//! | `stacks` | stacks of flagged spans | the dispatcher has ended |
-//! | `recorder` | the kernel's events into the ring | told to stop |
-//! | `sealer` | Parquet, retention | told to stop |
+//! | name | what | gives way | ends when |
+//! |---|---|---|---|
+//! | `io` (a few) | sockets, timers | | the process ends |
+//! | `committer` | log append, ack | | both its channels are closed |
+//! | `thinker` | brain | somewhat | told to stop and the log is read |
+//! | `dispatcher` | effects | | the thinker has ended |
+//! | `keeper` | the brain's memory onto the disk | much | the dispatcher has ended |
+//! | `actor` | actions | | the dispatcher has ended |
+//! | `stacks` | stacks of flagged spans | | the dispatcher has ended |
+//! | `recorder` | the kernel's events into the ring | | told to stop |
+//! | `sealer` | Parquet, retention | much | told to stop |
 
+use super::niceness::{self, MUCH, NOT_AT_ALL, SOMEWHAT};
 use crate::error::ServiceError;
 use std::{future::Future, thread};
 use tokio::{runtime::Runtime, task::JoinHandle};
@@ -29,6 +30,15 @@ pub fn io_runtime() -> Result<Runtime, ServiceError> {
 
 /// A plain thread of our own.
 pub fn plain<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<thread::JoinHandle<T>, ServiceError> {
+    let nice = match name {
+        "thinker" => SOMEWHAT,
+        "keeper" | "sealer" => MUCH,
+        _ => NOT_AT_ALL,
+    };
+    let work = move || {
+        niceness::give_way(nice);
+        work()
+    };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(ServiceError::io(format!("start the thread `{name}`")))
 }
 

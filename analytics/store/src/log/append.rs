@@ -35,6 +35,8 @@ const NEAR_SEGMENTS: usize = 2;
 #[derive(Default)]
 pub(crate) struct Writer {
     active: Option<Active>,
+    /// Where the slowest reader stood when it was last waited for in vain.
+    stood: Option<u64>,
 }
 
 /// Zeros behind the last record are no harm, only in the way of whoever looks at the file.
@@ -67,7 +69,7 @@ impl Log {
         }
         self.roll_due(&mut writer);
         if self.options.durability != Durability::None && records.iter().any(|record| matches!(record.body, RecordBody::Batch(_))) {
-            self.keep_pace();
+            self.keep_pace(&mut writer);
         }
         let appended = match self.options.durability {
             Durability::Fsync | Durability::Os => self.append_file(&mut writer, first, records),
@@ -82,7 +84,7 @@ impl Log {
     }
 
     /// Waits, within bounds, while the columns in memory are nearly too many and a reader who needs them is close behind.
-    fn keep_pace(&self) {
+    fn keep_pace(&self, writer: &mut Writer) {
         let crowded = |state: &mut State| {
             if state.sealed.is_none() || state.tail.bytes() < self.options.memory_bytes / 4 * 3 {
                 return false;
@@ -94,16 +96,19 @@ impl Log {
             is_near && state.tail.bytes() >= self.options.memory_bytes / 4 * 3
         };
         let mut state = lock(&self.state);
-        let mut stood = None;
         for _ in 0..PACES {
-            let waited;
-            (state, waited) = self.passed.wait_timeout_while(state, PACE, crowded).unwrap_or_else(PoisonError::into_inner);
-            // Who does not move on is not waited for again.
+            // Who does not move on is not waited for again, by no later group either: a sealer on a slow disk would
+            // make each of them late.
             let stands = state.slowest_reader();
-            if !waited.timed_out() || stands == stood {
+            if stands == writer.stood {
                 return;
             }
-            stood = stands;
+            let waited;
+            (state, waited) = self.passed.wait_timeout_while(state, PACE, crowded).unwrap_or_else(PoisonError::into_inner);
+            if !waited.timed_out() {
+                return;
+            }
+            writer.stood = stands.filter(|_| state.slowest_reader() == stands);
         }
     }
 

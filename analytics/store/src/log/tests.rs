@@ -265,3 +265,22 @@ fn a_waiting_reader_wakes() {
     let RecordBody::Batch(export) = found.1.body else { panic!("it was a batch") };
     assert_eq!(export.decoded.expect("batches come decoded").len(), 1);
 }
+
+/// Scenario: a reader stands still while the columns in memory are nearly too many.
+/// Guarantees: groups wait for it once, not each of them anew; it finds everything.
+#[test]
+fn who_stands_is_waited_for_once() {
+    let dir = folder();
+    let (log, _) = open(dir.path(), LogOptions { memory_bytes: 8_000, ..log_options() });
+    log.mark_sealed(0);
+    let mut reader = log.reader(Seq(0));
+    let began = std::time::Instant::now();
+    for _ in 0..100 {
+        log.append(vec![spans("s", &[SECOND; 8])]).expect("there is room on the disk");
+    }
+    // Anew would be 80 ms for each, and none 0.
+    assert!((Duration::from_millis(40)..Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    for _ in 0..100 {
+        assert!(reader.next(Duration::ZERO).expect("the log is whole").is_some());
+    }
+}
