@@ -24,7 +24,7 @@ mod tests;
 mod throttle;
 
 pub use listen::{Config, Listening, serve};
-pub use pressure::Pressure;
+pub use pressure::{Pressure, Writing};
 pub use receipt::{Arrival, Receipt};
 pub use sampling::Sampling;
 pub use throttle::Throttle;

@@ -151,11 +151,19 @@ impl Reception {
         let known = self.access.identify(headers, Right::Send).and_then(|grant| self.access.account(&grant.tenant));
         match known {
             Ok(account) => {
-                let entered = account.enter(self.clock.now()).map_err(|(reason, delay)| Refusal::over_limit(reason, delay));
+                let enter = || account.enter(self.clock.now()).map_err(|(reason, delay)| Refusal::over_limit(reason, delay));
+                let entered = self.is_moving().and_then(|()| enter());
                 (Guest::received(account, place), entered)
             }
             Err(denied) => (self.stranger(place), Err(Refusal::denied(denied))),
         }
+    }
+
+    /// Whether the log takes anything at present: who would only wait is told when to come again.
+    fn is_moving(&self) -> Result<(), Refusal> {
+        let Some(stalled) = self.pressure.stalled_for() else { return Ok(()) };
+        let message = format!("the disk has not answered for {} s, send again after the delay", stalled.as_secs());
+        Err(Refusal::busy("stalled", self.pressure.delay(0), message))
     }
 
     /// A request of which nobody can say whose it is.

@@ -1,11 +1,12 @@
-//! Hop 4: everything that the brain may learn is appended to the log, in groups, and only then answered.
+//! Hop 4: everything that the brain may learn is appended to the log, in groups, and only then answered. What waits
+//! behind a group that takes too long is taken out by `standstill`.
 
 use super::{pulse::Pulse, submit::Submission};
 use geophone_ingest::{Arrival, Pressure};
 use geophone_proto::{Class, Record, RecordBody, Seq, UnixNanos, seam::Clock};
 use geophone_store::{Log, StoreError};
 use std::{sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 /// Requests in one group at most; their bytes are bounded by the budget of open requests.
 const GROUP_MAX: usize = 1_024;
@@ -14,16 +15,21 @@ const OWN_MAX: usize = 256;
 /// Weight of the newest group in the drain rate.
 const NEWEST: f64 = 0.1;
 
+/// Requests on their way to the committer, who lets go of them while it writes.
+pub type Arrivals = Arc<Mutex<mpsc::Receiver<Arrival>>>;
+
 /// The one writer of the log.
 pub struct Committer {
     /// Where to.
     pub log: Arc<Log>,
     /// Requests of senders; closed once ingest has stopped.
-    pub arrivals: mpsc::Receiver<Arrival>,
+    pub arrivals: Arrivals,
     /// Records of the service itself; closed once nobody is left to submit.
     pub submissions: mpsc::Receiver<Submission>,
-    /// Told how fast we are.
+    /// Told how fast we are, and while we write.
     pub pressure: Pressure,
+    /// A group that takes longer is a standstill.
+    pub patience: Duration,
     /// Told how far we are.
     pub pulse: Arc<Pulse>,
     /// Stamps records.
@@ -42,15 +48,16 @@ impl Committer {
         let (mut arrivals, mut own) = (Vec::new(), Vec::new());
         let (mut rate, mut is_last) = (0.0, false);
         loop {
+            let mut waiting = self.arrivals.lock().await;
             tokio::select! {
                 biased;
                 count = self.submissions.recv_many(&mut own, OWN_MAX), if !is_over(&self.submissions) => debug_assert!(count > 0 || is_over(&self.submissions)),
-                count = self.arrivals.recv_many(&mut arrivals, GROUP_MAX), if !is_over(&self.arrivals) => debug_assert!(count > 0 || is_over(&self.arrivals)),
+                count = waiting.recv_many(&mut arrivals, GROUP_MAX), if !is_over(&waiting) => debug_assert!(count > 0 || is_over(&waiting)),
                 // A sender that is gone means the same.
                 _ = last.wait_for(|last| *last), if !is_last => {
                     is_last = true;
                     self.submissions.close();
-                    self.arrivals.close();
+                    waiting.close();
                 }
                 else => return,
             }
@@ -61,11 +68,12 @@ impl Committer {
                 own.push(next);
             }
             while arrivals.len() < GROUP_MAX
-                && let Ok(next) = self.arrivals.try_recv()
+                && let Ok(next) = waiting.try_recv()
             {
                 arrivals.push(next);
             }
-            metrics::gauge!("geophone_channel_waiting", "channel" => "arrivals").set(self.arrivals.len() as f64);
+            metrics::gauge!("geophone_channel_waiting", "channel" => "arrivals").set(waiting.len() as f64);
+            drop(waiting);
             metrics::gauge!("geophone_channel_waiting", "channel" => "submissions").set(self.submissions.len() as f64);
             if !arrivals.is_empty() || !own.is_empty() {
                 self.commit(std::mem::take(&mut arrivals), std::mem::take(&mut own), &mut rate);
@@ -87,7 +95,10 @@ impl Committer {
             records.push(Record { at, body: RecordBody::Batch(export) });
             waiting.push(Waiting::Sender(receipt));
         }
-        match self.log.append(records) {
+        let writing = self.pressure.writing(self.patience);
+        let appended = self.log.append(records);
+        drop(writing);
+        match appended {
             Ok(first) => {
                 rows.into_iter().for_each(|(signal, rows)| self.pulse.accepted(signal, rows));
                 self.answer(first, waiting);

@@ -13,6 +13,9 @@ mod recovery;
 mod service;
 mod site;
 mod stacks;
+mod standstill;
+#[cfg(test)]
+mod standstill_tests;
 mod submit;
 mod thinker;
 #[cfg(test)]

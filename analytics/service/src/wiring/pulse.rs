@@ -21,6 +21,7 @@ pub struct Pulse {
     skipped_records: AtomicU64,
     is_listening: AtomicBool,
     is_storage_fine: AtomicBool,
+    is_standing: AtomicBool,
     is_caught_up: AtomicBool,
     is_brain_fine: AtomicBool,
 }
@@ -76,6 +77,11 @@ impl Pulse {
         self.is_storage_fine.store(fine, Relaxed);
     }
 
+    /// An append has been under way for too long.
+    pub fn set_standing(&self, standing: bool) {
+        self.is_standing.store(standing, Relaxed);
+    }
+
     /// The brain has read what was in the log at the start.
     pub fn set_caught_up(&self, fine: bool) {
         self.is_caught_up.store(fine, Relaxed);
@@ -95,7 +101,7 @@ impl Pulse {
     pub fn checks(&self) -> [(&'static str, bool); 4] {
         [
             ("receivers", self.is_listening.load(Relaxed)),
-            ("storage", self.is_storage_fine.load(Relaxed)),
+            ("storage", self.is_storage_fine.load(Relaxed) && !self.is_standing.load(Relaxed)),
             ("brain", self.is_brain_fine.load(Relaxed)),
             ("caught_up", self.is_caught_up.load(Relaxed)),
         ]

@@ -7,6 +7,7 @@ use super::{
     pulse::Pulse,
     recovery,
     stacks::{Needs, Stacks},
+    standstill,
     submit::{Submission, Submitter},
     thinker::{Memory, Models, Thinker},
     threads, upkeep,
@@ -38,7 +39,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Mutex, Semaphore, mpsc, watch},
 };
 
 /// Effects of so many records may wait for the dispatcher.
@@ -133,7 +134,9 @@ impl Site {
         self.pulse.appended(self.log.head().next(), self.clock.now().0);
         self.pulse.set_storage(true);
         let (log, pulse, clock) = (self.log.clone(), self.pulse.clone(), self.clock.clone());
-        let committer = Committer { log, arrivals, submissions, pressure, pulse, clock };
+        let arrivals = Arc::new(Mutex::new(arrivals));
+        threads::task(standstill::watch(Arc::downgrade(&arrivals), pressure.clone(), pulse.clone(), standstill::LOOK));
+        let committer = Committer { log, arrivals, submissions, pressure, patience: standstill::PATIENCE, pulse, clock };
         threads::plain_async("committer", committer.run(last))
     }
 

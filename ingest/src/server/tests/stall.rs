@@ -4,7 +4,7 @@
 //! queued drains; whoever holds without moving is bounded and closed, and keeps nobody out.
 
 use super::peer::*;
-use crate::{Arrival, Config, Receipt, server::reception::Patience};
+use crate::{Access, Arrival, Config, Receipt, server::reception::Patience};
 use bytes::Bytes;
 use geophone_proto::otlp::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -111,6 +111,25 @@ async fn who_went_before_the_answer_and_comes_again_gets_that_answer() {
     // An answer that was heard is no reason to ignore the same bytes.
     let (answer, seen) = site.answering(call(address, TRACES, &[], body), Receipt::ack).await;
     assert_eq!((answer.status, seen.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn while_the_log_stands_still_a_request_is_told_at_once_when_to_come_again() {
+    let access = Access::default();
+    let mut site = site(Config { access: access.clone(), ..config() }).await;
+    let body = spans(1).encode_to_vec();
+    let writing = site.listening.pressure.writing(Duration::ZERO);
+    let answer = call(site.grpc(), TRACES, &[], frame(0, &body)).await;
+    assert!(answer.status == 14 && answer.details.has("RetryInfo"), "{answer:?}");
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = post(site.http(), "/v1/traces", &headers, body.clone().into()).await;
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].as_bytes()), (503, b"1".as_slice()));
+    assert!(site.arrivals.try_recv().is_err(), "what is refused is not passed on");
+    let traffic = access.traffic();
+    assert!(traffic.iter().all(|line| line.counts.refused_requests == [("stalled", 1)]), "{traffic:?}");
+    drop(writing);
+    let (answer, _) = site.answering(call(site.grpc(), TRACES, &[], frame(0, &body)), Receipt::ack).await;
+    assert_eq!(answer.status, 0, "it goes on by itself");
 }
 
 async fn call_owned(address: SocketAddr, body: Bytes) -> Answer {
