@@ -111,6 +111,11 @@ pub(crate) async fn warnings(lab: &mut Lab, way: Way) -> Review {
         for (what, request) in samples::remarkable(at) {
             answers.push(lab.ask(Call::export(speech, what, &request)).await);
         }
+        // In JSON names tell the forms apart.
+        if speech != Speech::Json {
+            let (what, body) = samples::profile_of_old(at);
+            answers.push(lab.ask(Call::raw(speech, geophone_proto::Signal::Profiles, what, body)).await);
+        }
     }
     for exchange in answers {
         let Ok(Some(Partial { rejected, message })) = exchange.partial() else { continue };

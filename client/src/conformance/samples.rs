@@ -6,12 +6,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 use geophone_proto::{
     Signal,
     otlp::{
-        collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
+        collector::{
+            logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+            profiles::v1development::ExportProfilesServiceRequest, trace::v1::ExportTraceServiceRequest,
+        },
         common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value},
         logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
         metrics::v1::{
             AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
             metric::Data, number_data_point,
+        },
+        profiles::v1development::{
+            Function, KeyValueAndUnit, Link, Location, Mapping, Profile, ProfilesDictionary, ResourceProfiles, Sample, ScopeProfiles, Stack,
         },
         resource::v1::Resource,
         trace::v1::{ResourceSpans, ScopeSpans, Span},
@@ -152,6 +158,26 @@ pub(crate) fn remarkable(at: u64) -> Vec<(&'static str, ExportRequest)> {
         ("3 spans, one ends before it starts", spans_of(ends_first)),
         ("3 spans, one without a start", spans_of(timeless)),
     ]
+}
+
+/// A profile as proto 1.9 wrote it, which a receiver may take with a warning: the values of a sample stood where its
+/// attributes have stood since.
+pub(crate) fn profile_of_old(at: u64) -> (&'static str, Bytes) {
+    let sample = Sample { stack_index: 0, attribute_indices: vec![1], ..Sample::default() };
+    let profile = Profile { time_unix_nano: at, samples: vec![sample], ..Profile::default() };
+    let scope_profiles = vec![ScopeProfiles { profiles: vec![profile], ..ScopeProfiles::default() }];
+    let resource_profiles = vec![ResourceProfiles { resource: resource(), scope_profiles, ..ResourceProfiles::default() }];
+    let dictionary = ProfilesDictionary {
+        mapping_table: vec![Mapping::default()],
+        location_table: vec![Location::default()],
+        function_table: vec![Function::default()],
+        link_table: vec![Link::default()],
+        string_table: vec![String::new()],
+        attribute_table: vec![KeyValueAndUnit::default()],
+        stack_table: vec![Stack::default()],
+    };
+    let request = ExportProfilesServiceRequest { resource_profiles, dictionary: Some(dictionary) };
+    ("a profile in the form of proto 1.9", request.encode_to_vec().into())
 }
 
 /// Every kind of value that an attribute may have since proto 1.9 (OTLP-37).
