@@ -3,6 +3,7 @@
 //! Rules: names in lowerCamelCase, unknown ones ignored; ids in hex of either case; enums as numbers
 //! only; 64-bit integers as text or number; other bytes in base64; one document and nothing after it.
 
+mod deep;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]

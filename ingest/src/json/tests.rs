@@ -1,11 +1,14 @@
 //! Hand-written documents against `prost` messages.
 
 use super::json_to_wire;
+use crate::walk::walk;
+use bytes::Bytes;
 use geophone_proto::{
-    Signal,
+    Signal, Tenant, UnixNanos,
     otlp::{
         collector::{logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest, trace::v1::ExportTraceServiceRequest},
-        common::v1::any_value::Value,
+        common::v1::{AnyValue, ArrayValue, any_value::Value},
+        logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
         metrics::v1::{metric::Data, number_data_point},
     },
 };
@@ -115,16 +118,63 @@ fn what_the_mapping_forbids_is_refused_with_the_field_named() {
     assert_eq!(traces(r#"{"resource_spans":[{}]}"#), ExportTraceServiceRequest::default(), "original names are unknown names");
 }
 
+/// Two records; the body of the first nests so many arrays.
+fn nested(levels: usize) -> (Vec<u8>, String) {
+    let mut value = AnyValue { value: Some(Value::IntValue(7)) };
+    for _ in 0..levels {
+        value = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![value] })) };
+    }
+    let deep = LogRecord { body: Some(value), ..LogRecord::default() };
+    let neighbour = LogRecord { severity_text: "neighbour".into(), ..LogRecord::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![deep, neighbour], ..ScopeLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] };
+    (request.encode_to_vec(), nested_json(levels))
+}
+
+fn nested_json(levels: usize) -> String {
+    let value = format!("{}{}{}", r#"{"arrayValue":{"values":["#.repeat(levels), r#"{"intValue":7}"#, "]}}".repeat(levels));
+    format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{value}}},{{"severityText":"neighbour"}}]}}]}}]}}"#)
+}
+
+/// Rows that are taken, and reasons of those that are not.
+fn judged(wire: Bytes) -> (usize, Vec<&'static str>) {
+    let walked = walk(Signal::Logs, wire, Tenant::default(), UnixNanos(1)).expect("the framing is sound");
+    (walked.batch.len(), walked.rejected.iter().map(|row| row.reason).collect())
+}
+
+// A hundred messages may nest. In JSON that is up to two hundred brackets, more than serde_json follows.
 #[test]
-fn depth_is_bounded_and_unknown_depth_is_skipped() {
-    let deep = |levels: usize| {
-        let value = format!("{}{}", r#"{"arrayValue":{"values":["#.repeat(levels), "]}}".repeat(levels));
-        span(&format!(r#""attributes":[{{"key":"k","value":{value}}}]"#))
-    };
-    traces(&deep(30));
-    refused(&deep(100_000));
-    let unknown = format!(r#"{{"x":{}1{}}}"#, "[".repeat(100), "]".repeat(100));
-    traces(&unknown);
+fn nesting_is_judged_row_by_row_as_in_protobuf() {
+    let mut verdicts = Vec::new();
+    for levels in (1..=60).chain([80, 110, 200, 2_000]) {
+        let transcoded = json_to_wire(Signal::Logs, nested_json(levels).as_bytes()).unwrap_or_else(|error| panic!("{levels}: {error}"));
+        let verdict = judged(transcoded.clone());
+        if levels <= 200 {
+            let (wire, _) = nested(levels);
+            assert_eq!(verdict, judged(wire.clone().into()), "{levels}");
+            assert!(verdict.0 == 1 || transcoded == wire, "{levels}: what is taken is the same to the byte");
+        }
+        verdicts.push(verdict);
+    }
+    assert!(verdicts.contains(&(2, vec![])) && verdicts.last() == Some(&(1, vec!["too_deep"])), "{verdicts:?}");
+}
+
+#[test]
+fn nesting_without_end_neither_overflows_nor_passes() {
+    let deep = |inner: &str| span(&format!(r#""attributes":[{{"key":"k","value":{inner}}}]"#));
+    for open in [r#"{"arrayValue":{"values":["#, "[", "{\"arrayValue\":", "{\"x\":"] {
+        refused(&deep(&open.repeat(100_000)));
+        refused(&open.repeat(100_000));
+    }
+    refused(&deep(&format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000))));
+    // Unbalanced far below, where nothing is read; then brackets in texts, which are none; then a text like a piece's name.
+    let broken = nested_json(2_000).replacen(r#"{"intValue":7}"#, "{]", 1);
+    json_to_wire(Signal::Logs, broken.as_bytes()).expect_err("not JSON");
+    let text = nested_json(60).replacen("neighbour", r#"[[{{\\\"{[\"0"#, 1);
+    let (count, reasons) = judged(json_to_wire(Signal::Logs, text.as_bytes()).expect("texts may hold anything"));
+    assert_eq!((count, reasons), (1, vec!["too_deep"]));
+    let unknown = format!(r#"{{"x":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(traces(&unknown), ExportTraceServiceRequest::default(), "unknown fields may hold anything");
 }
 
 // Newer clients send samples that hold nothing but a stack and its values: unpacked, those would be read as the link

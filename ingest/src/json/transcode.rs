@@ -1,7 +1,9 @@
 //! The transcoder: one pass over the JSON, driven by the tables of `walk::schema`.
 //!
-//! Memory: the output only, a few times the JSON at most. Depth: `serde_json` stops at 128 brackets.
+//! Memory: the output only, a few times the JSON at most. Depth: `serde_json` follows 128 brackets; documents that nest
+//! deeper are read again, in layers (`deep`).
 
+use super::deep::{Layers, Pieces, is_too_deep};
 use super::text::{from_base64, put_hex, to_double, to_integer};
 use crate::walk::{
     schema::{self, Field, Kind, Message},
@@ -32,17 +34,27 @@ pub fn json_to_wire(signal: Signal, json: &[u8]) -> Result<Bytes, JsonError> {
         Signal::Logs => &schema::LOGS,
         Signal::Profiles => &schema::PROFILES,
     };
+    let read = match transcode(table, json, None) {
+        Err(error) if is_too_deep(&error) => Layers::of(json).and_then(|Layers { outer, pieces }| transcode(table, &outer, Some(&pieces))),
+        read => read,
+    };
+    read.map(Bytes::from).map_err(|error| JsonError(error.to_string()))
+}
+
+fn transcode(table: &'static Message, json: &[u8], pieces: Option<&Pieces>) -> serde_json::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(json.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let done = deserializer.deserialize_map(Fields { table, out: &mut out }).and_then(|()| deserializer.end());
-    done.map_err(|error| JsonError(error.to_string()))?;
-    Ok(out.into())
+    deserializer.deserialize_map(Fields { table, out: &mut out, pieces })?;
+    deserializer.end()?;
+    Ok(out)
 }
 
 /// An object: the fields of a message.
 struct Fields<'o> {
     table: &'static Message,
     out: &'o mut Vec<u8>,
+    /// What lies too deep to be read at once, where there is such.
+    pieces: Option<&'o Pieces>,
 }
 
 impl<'de> Visitor<'de> for Fields<'_> {
@@ -55,7 +67,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(field) = map.next_key_seed(Name(self.table))? {
             match field {
-                Some(field) => map.next_value_seed(Cell { field, out: &mut *self.out, part: Part::Whole })?,
+                Some(field) => map.next_value_seed(Cell { field, out: &mut *self.out, part: Part::Whole, pieces: self.pieces })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -91,6 +103,7 @@ struct Cell<'o> {
     field: &'static Field,
     out: &'o mut Vec<u8>,
     part: Part,
+    pieces: Option<&'o Pieces>,
 }
 
 /// How much of a field a value is.
@@ -236,6 +249,9 @@ impl<'de> Visitor<'de> for Cell<'_> {
     }
 
     fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
+        if let Some(piece) = self.pieces.and_then(|pieces| pieces.named(text)) {
+            return Cell { pieces: None, ..self }.deserialize(&mut serde_json::Deserializer::from_slice(piece)).map_err(E::custom);
+        }
         if self.is_scalar() && self.put_text(text) { Ok(()) } else { Err(self.wrong("text that is none")) }
     }
 
@@ -249,7 +265,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
             self.key(2);
         }
         let start = self.out.len();
-        while elements.next_element_seed(Cell { field: self.field, out: &mut *self.out, part })?.is_some() {}
+        while elements.next_element_seed(Cell { field: self.field, out: &mut *self.out, part, pieces: self.pieces })?.is_some() {}
         if is_packed && self.out.len() > start {
             put_len_before(self.out, start);
         } else if is_packed {
@@ -265,7 +281,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
         }
         self.key(2);
         let start = self.out.len();
-        Fields { table, out: &mut *self.out }.visit_map(map)?;
+        Fields { table, out: &mut *self.out, pieces: self.pieces }.visit_map(map)?;
         put_len_before(self.out, start);
         Ok(())
     }
