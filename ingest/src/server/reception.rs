@@ -140,7 +140,7 @@ pub(crate) fn over_budget(over: OverBudget, pressure: &Pressure) -> Refusal {
             let message = "open requests fill the memory budget, send again after the delay";
             Refusal::busy("over_budget", pressure.delay(bytes), message)
         }
-        OverBudget::Never(bytes_max) => Refusal::too_large(bytes_max),
+        OverBudget::Never(bytes_max) => Refusal::never_fits(bytes_max),
     }
 }
 

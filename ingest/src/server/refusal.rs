@@ -57,6 +57,15 @@ impl Refusal {
         Self::new(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    /// More than all open requests may hold, even alone: as final as `too_large`.
+    pub(crate) fn never_fits(bytes_max: usize) -> Self {
+        let message = format!(
+            "the request would hold more than {bytes_max} bytes, its columns included, which is more than it may of the memory for open \
+             requests; send fewer items at once, or raise `memory_limit`"
+        );
+        Self::new(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+    }
+
     /// Over budget or asked to slow down.
     pub(crate) fn busy(reason: &'static str, delay: Duration, message: impl Into<String>) -> Self {
         let refusal = Self::new(Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, reason, message);

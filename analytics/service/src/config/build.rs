@@ -4,7 +4,7 @@ use super::{
     access::{AccessConfig, Certificates},
     fields::{Kind, field},
     spec::{Problem, Spec},
-    units::parse_size,
+    units::{parse_size, show_size},
 };
 use geophone_client::{Client, ClientConfig, Compression, Protocol};
 use geophone_engine::{
@@ -261,6 +261,23 @@ impl Config {
         let pairs = [(1, 0), (2, 0), (2, 1)].map(|(own, other)| (doors[own], doors[other]));
         pairs.into_iter().find(|((_, own), (_, other))| own == other && own.port() != 0).map(|((path, address), (other, _))| {
             Problem::new(path, format!("`{address}` is the address of `{other}` too: each needs its own port"))
+        })
+    }
+
+    /// What all open requests may hold together: a quarter of `memory_limit`.
+    pub const fn open_bytes_max(&self) -> u64 {
+        self.memory_limit / 4
+    }
+
+    /// What to say where requests may not be as large as configured.
+    pub fn shrunk_request_size(&self) -> Option<String> {
+        let (wanted, most, all) = (self.request_bytes_max, self.open_bytes_max(), self.memory_limit);
+        let [shown, most_shown, all] = [wanted, most, all].map(show_size);
+        (wanted > most).then(|| {
+            format!(
+                "`receivers.otlp.max_request_size` is {shown}, in force are {most_shown}: a quarter of `memory_limit` ({all}), in which \
+                 a request and its columns must fit; raise `memory_limit` where larger ones come"
+            )
         })
     }
 

@@ -118,8 +118,8 @@ pub const FIELDS: &[Field] = &[
         "receivers.otlp.max_request_size",
         Kind::Size("64KiB", "1GiB"),
         "64MiB",
-        "Largest request, unpacked; a larger one is refused for good",
-        "senders are refused with `too large` and cannot make smaller batches",
+        "Largest request, unpacked; a larger one is refused for good. Never more than a quarter of `memory_limit`, in which a request and its columns (about its size again) must fit; `serve` says so where that is less",
+        "senders are refused as too large and cannot make smaller batches",
     ),
     fixed(
         "receivers.otlp.max_connections",

@@ -137,6 +137,24 @@ async fn call_owned(address: SocketAddr, body: Bytes) -> Answer {
 }
 
 #[tokio::test]
+async fn who_never_fits_is_told_what_does_not_fit_and_what_to_do() {
+    let site = site(Config { budget_bytes: 64 << 10, request_bytes_max: 1 << 20, ..config() }).await;
+    // In force is what all open requests may hold.
+    let answer = call(site.grpc(), TRACES, &[], frame(0, &vec![0; 100 << 10])).await;
+    assert_eq!((answer.status, answer.details.has("RetryInfo")), (8, false));
+    assert!(answer.details.message.contains("larger than 65536 bytes"), "{answer:?}");
+    // Small enough as sent, but not with its columns.
+    let body = spans(250).encode_to_vec();
+    let many: Vec<u8> = body.repeat(6);
+    assert!(many.len() < 60 << 10);
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = post(site.http(), "/v1/traces", &headers, many.into()).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (413, false));
+    let message = Status::decode(answer.into_body()).expect("a status").message;
+    assert!(message.contains("hold more than 65536 bytes, its columns included") && message.contains("`memory_limit`"), "{message}");
+}
+
+#[tokio::test]
 async fn rows_of_two_bytes_stay_within_the_budget() {
     let site = site(Config { budget_bytes: 2 << 20, ..config() }).await;
     let scope_logs = vec![ScopeLogs { log_records: vec![LogRecord::default(); 200_000], ..ScopeLogs::default() }];
