@@ -3,8 +3,8 @@
 
 /// Only grow.
 pub(crate) const COUNTERS: &[(&str, &str)] = &[
-    ("geophone_acked_items_total", "Of these, in the log and acknowledged"),
-    ("geophone_acked_requests_total", "Of these, answered with success"),
+    ("geophone_acked_items_total", "Received items that are in the log and acknowledged"),
+    ("geophone_acked_requests_total", "Received requests that were answered with success"),
     ("geophone_actions_refused_total", "Actions that were not done, by reason"),
     ("geophone_actions_total", "Actions by what became of them"),
     ("geophone_alerts_confirmed_total", "Of these, beyond doubt: not taken off the budget"),
@@ -24,7 +24,10 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("geophone_client_dropped_items_total", "Items that the client gave up sending, by reason"),
     ("geophone_client_retries_total", "Requests that the client sent again"),
     ("geophone_commit_failures_total", "Groups that could not be appended to the log"),
-    ("geophone_dropped_items_total", "Of these, refused for good, by reason"),
+    (
+        "geophone_dropped_items_total",
+        "Refused items that will not come again, by reason; all of them are in geophone_refused_items_total too",
+    ),
     ("geophone_dropped_receipts_total", "Requests whose receipt was dropped without an answer; the sender was told to come again"),
     ("geophone_engine_answers_ignored_total", "Answers to the brain that came for nothing it had asked"),
     ("geophone_engine_attributes_skipped_total", "Rows whose attributes were not kept for explanations, by reason"),
@@ -66,11 +69,20 @@ pub(crate) const COUNTERS: &[(&str, &str)] = &[
     ("geophone_profiler_symbols_failed_total", "Files whose symbols could not be read"),
     ("geophone_program_bytes_given_back_total", "Memory of the program's own code and constants that was given back to the kernel"),
     ("geophone_queries_total", "SQL statements, by outcome"),
-    ("geophone_received_items_total", "Spans, data points and log records received"),
-    ("geophone_received_requests_total", "Requests received, by signal, transport and tenant"),
+    (
+        "geophone_received_items_total",
+        "Spans, data points, log records and samples of decoded requests: acked, refused and open ones. What a request holds that was refused undecoded is not known: it counts among requests only",
+    ),
+    (
+        "geophone_received_requests_total",
+        "Requests received, decoded or not, by signal, transport and tenant: acked, refused and open ones",
+    ),
     ("geophone_refused_connections_total", "Connections closed at once, by reason"),
-    ("geophone_refused_items_total", "Of these, not taken; the sender was told to come again"),
-    ("geophone_refused_requests_total", "Of these, refused, by reason"),
+    (
+        "geophone_refused_items_total",
+        "Received items that were not taken, by reason. Those that will not come again are in geophone_dropped_items_total too; of the others the sender was told to come again, or went away",
+    ),
+    ("geophone_refused_requests_total", "Received requests that were refused, by reason, before they were decoded or after"),
     ("geophone_reloads_refused_total", "Changed configurations that were refused"),
     ("geophone_replay_refused_messages_total", "Messages that a replay could not read"),
     ("geophone_replay_rejected_rows_total", "Rows that a replay refused"),

@@ -19,6 +19,10 @@ skipped where it cannot be put: a receiver that takes everything never shows how
 overload is provoked only with `--overload SIZE` (done for our own server, not for the Collector, which has no bound without a memory limiter).
 This page is written by the test `conformance` with `GEOPHONE_BLESS=1`, and compared with what the servers do in every run.
 
+What no rule above can reach: a head that is no HTTP/1.1 (a `Content-Length` that is no number, two that differ, more than 100 fields) is
+answered by the HTTP library before Geophone sees a request, with 400 or 431, an empty body and the end of the connection. There is no request
+yet, hence no encoding in which a `Status` could be written, and no signal or tenant to count it for. Neither code asks for a retry.
+
 ";
 
 struct Collector(Child);
