@@ -17,5 +17,5 @@ pub use access::{
 };
 pub use error::IngestError;
 pub use json::{JsonError, json_to_wire};
-pub use server::{Arrival, Config, Listening, Pressure, Receipt, Sampling, Throttle, Writing, serve};
+pub use server::{Arrival, Config, Listening, Pressure, Receipt, Sampling, Seldom, Throttle, Writing, serve};
 pub use walk::{Rejected, WalkError, Walked, decode_export, walk};

@@ -11,6 +11,7 @@ use super::{
     reception::{Patience, Reception},
     reply::Reply,
     sampling::Sampling,
+    seldom::Seldom,
     tasks,
     throttle::Throttle,
 };
@@ -196,7 +197,7 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 
 impl Door {
     async fn accept(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let mut connections = JoinSet::new();
+        let (mut connections, mut trouble) = (JoinSet::new(), Seldom::default());
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -205,6 +206,9 @@ impl Door {
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, _)) => {
+                    if let Some(times) = trouble.stayed_away(self.reception.clock.now()) {
+                        tracing::warn!(times, "connections are accepted again");
+                    }
                     let Some(seat) = self.places.take() else {
                         refused_connection("connections_max");
                         continue;
@@ -217,7 +221,9 @@ impl Door {
                 }
                 Err(error) => {
                     refused_connection("accept");
-                    tracing::warn!(%error, "cannot accept a connection, trying again");
+                    if let Some(times) = trouble.came(self.reception.clock.now()) {
+                        tracing::warn!(%error, times, "cannot accept connections, trying again");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -3,7 +3,8 @@
 //! Agreeing on keys happens beside accepting: a peer that dawdles keeps nobody out.
 
 use axum::serve::Listener;
-use geophone_ingest::Tls;
+use geophone_ingest::{Seldom, Tls};
+use geophone_proto::seam::Clock;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -29,12 +30,14 @@ pub struct Door {
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     greeted: JoinSet<Option<Ready>>,
+    clock: Arc<dyn Clock>,
+    trouble: Seldom,
 }
 
 impl Door {
     /// A door with certificates, or without.
-    pub fn new(listener: TcpListener, tls: Option<Arc<Tls>>) -> Self {
-        Self { listener, tls, greeted: JoinSet::new() }
+    pub fn new(listener: TcpListener, tls: Option<Arc<Tls>>, clock: Arc<dyn Clock>) -> Self {
+        Self { listener, tls, greeted: JoinSet::new(), clock, trouble: Seldom::default() }
     }
 
     /// Plain connections are ready at once; the others when keys are agreed on.
@@ -75,12 +78,17 @@ impl Listener for Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    if let Some(times) = self.trouble.stayed_away(self.clock.now()) {
+                        tracing::warn!(times, "connections to the API are accepted again");
+                    }
                     if let Some(ready) = self.greet(stream, peer) {
                         return ready;
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to the API, trying again");
+                    if let Some(times) = self.trouble.came(self.clock.now()) {
+                        tracing::warn!(%error, times, "cannot accept connections to the API, trying again");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -2,7 +2,7 @@
 //! behind a group that takes too long is taken out by `standstill`.
 
 use super::{pulse::Pulse, submit::Submission};
-use geophone_ingest::{Arrival, Pressure};
+use geophone_ingest::{Arrival, Pressure, Seldom};
 use geophone_proto::{Class, Record, RecordBody, Seq, UnixNanos, seam::Clock};
 use geophone_store::{Log, StoreError};
 use std::{sync::Arc, time::Duration};
@@ -42,11 +42,20 @@ enum Waiting {
     Own(tokio::sync::oneshot::Sender<Result<Seq, String>>),
 }
 
+/// How it goes.
+#[derive(Default)]
+struct Course {
+    /// Request bytes a second, smoothed.
+    rate: f64,
+    /// Groups that were not appended.
+    trouble: Seldom,
+}
+
 impl Committer {
     /// Runs until told that no more will come, and both ways in are empty.
     pub async fn run(mut self, mut last: watch::Receiver<bool>) {
         let (mut arrivals, mut own) = (Vec::new(), Vec::new());
-        let (mut rate, mut is_last) = (0.0, false);
+        let (mut course, mut is_last) = (Course::default(), false);
         loop {
             let mut waiting = self.arrivals.lock().await;
             tokio::select! {
@@ -76,12 +85,12 @@ impl Committer {
             drop(waiting);
             metrics::gauge!("geophone_channel_waiting", "channel" => "submissions").set(self.submissions.len() as f64);
             if !arrivals.is_empty() || !own.is_empty() {
-                self.commit(std::mem::take(&mut arrivals), std::mem::take(&mut own), &mut rate);
+                self.commit(std::mem::take(&mut arrivals), std::mem::take(&mut own), &mut course);
             }
         }
     }
 
-    fn commit(&self, arrivals: Vec<Arrival>, own: Vec<Submission>, rate: &mut f64) {
+    fn commit(&self, arrivals: Vec<Arrival>, own: Vec<Submission>, course: &mut Course) {
         let started = self.clock.now();
         let bytes: usize = arrivals.iter().map(|arrival| arrival.export.wire.len()).sum();
         let rows: Vec<_> = arrivals.iter().map(|a| (a.export.signal, a.export.decoded.as_ref().map_or(0, |batch| batch.len()))).collect();
@@ -102,9 +111,17 @@ impl Committer {
             Ok(first) => {
                 rows.into_iter().for_each(|(signal, rows)| self.pulse.accepted(signal, rows));
                 self.answer(first, waiting);
-                self.measure(started, bytes, rate);
+                self.measure(started, bytes, &mut course.rate);
+                if let Some(groups) = course.trouble.stayed_away(started) {
+                    tracing::warn!("the log takes records again; {groups} groups were not appended, their senders were told to come again");
+                }
             }
-            Err(error) => self.refuse(&error, waiting),
+            Err(error) => {
+                if let Some(groups) = course.trouble.came(started) {
+                    tracing::error!("{groups} groups of records were not appended, the last of {}: {error}", waiting.len());
+                }
+                self.refuse(&error, waiting);
+            }
         }
         self.pulse.set_storage(self.log.is_healthy());
     }
@@ -123,7 +140,6 @@ impl Committer {
     /// Nothing of the group is in the log: senders come again, nothing is lost.
     fn refuse(&self, error: &StoreError, waiting: Vec<Waiting>) {
         metrics::counter!("geophone_commit_failures_total", "reason" => error.class().as_str()).increment(1);
-        tracing::error!("a group of {} records was not appended: {error}", waiting.len());
         let class = if error.class() == Class::Busy { Class::Busy } else { Class::Retry };
         for waiting in waiting {
             match waiting {

@@ -105,6 +105,9 @@ impl Site {
         let failed = || format!("listen on {wanted} (choose another with --http-endpoint)");
         let api = TcpListener::bind(wanted).await.map_err(ServiceError::io(failed()))?;
         let tls = self.api_certificates().await?;
+        if let Some(warning) = self.config.shrunk_request_size() {
+            tracing::warn!("{warning}");
+        }
         let listening =
             geophone_ingest::serve(ingest_config(&self.config, self.access.clone()), self.clock.clone(), sink, self.stopped.clone()).await;
         let listening = listening.map_err(|error| ServiceError::room(error.class(), error))?;
@@ -112,7 +115,7 @@ impl Site {
         let (Some(otlp_grpc), Some(otlp_http)) = (listening.grpc, listening.http) else { return Err(ServiceError::Stopped("receiver")) };
         self.pulse.set_listening(true);
         let addresses = Addresses { otlp_grpc, otlp_http, http, is_https: tls.is_some() };
-        Ok((listening, Door::new(api, tls), addresses))
+        Ok((listening, Door::new(api, tls, self.clock.clone()), addresses))
     }
 
     async fn api_certificates(&self) -> Result<Option<Arc<Tls>>, ServiceError> {
@@ -331,7 +334,7 @@ fn ingest_config(config: &Config, access: Access) -> geophone_ingest::Config {
         grpc: Some(config.otlp_grpc),
         http: Some(config.otlp_http),
         request_bytes_max: bytes(config.request_bytes_max),
-        budget_bytes: bytes(config.memory_limit / 4),
+        budget_bytes: bytes(config.open_bytes_max()),
         connections_max: bytes(config.connections_max),
         access,
         grpc_tls: config.certificates.grpc.clone(),

@@ -171,9 +171,9 @@ impl Log {
             Err(source) => {
                 metrics::counter!("geophone_log_append_errors_total").increment(1);
                 let path = segment.path();
-                tracing::error!("cannot append to {}: {source}", path.display());
                 if let Err(error) = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(start)) {
-                    tracing::error!("cannot take back a failed append to {}: {error}; a new segment begins", path.display());
+                    // A new segment begins either way. The failed append is the caller's to tell.
+                    tracing::debug!("cannot take back a failed append to {}: {error}", path.display());
                 }
                 // After a failed sync nothing can be known about the file's pages: never append to it again.
                 if segment.is_empty() {
