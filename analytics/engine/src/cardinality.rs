@@ -1,8 +1,10 @@
 //! Numbers for series, and how many there may be: remote input chooses the names.
 //!
-//! Caps hold per tenant and per (tenant, service, group of names); what exceeds them goes to one
-//! series marked `overflow: true`, and the attribute with the most values is named. An index is
-//! never given twice.
+//! Caps hold per tenant and per (tenant, service, group of names); what exceeds them goes to
+//! series marked `overflow: true`, and the attribute with the most values is named. A tenant's cap
+//! bounds all of its series, the marked ones too: where it leaves no room for a service's own, there
+//! is one marked set for the whole tenant (`REST`), whose place is kept free. An index is never given
+//! twice.
 
 use crate::{
     hash::{FixedMap, FixedSet, of_parts},
@@ -11,6 +13,11 @@ use crate::{
 use geophone_proto::{ids::Tenant, series::Series, time::UnixNanos};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Group of the series that stand for all that a tenant has no room for.
+pub const REST: &str = "(rest)";
+/// How many they are: five of requests, two of calls, one of log records.
+const REST_SERIES: usize = 8;
 
 /// What a cap has been exceeded by; queryable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +77,16 @@ impl Owner<'_> {
         of_parts(1, [self.tenant.0.as_bytes()])
     }
 
+    /// Where the tenant's rest is counted.
+    fn rest_key(&self) -> u128 {
+        of_parts(4, [self.tenant.0.as_bytes()])
+    }
+
+    /// Where series of this owner are counted.
+    fn counted_at(&self) -> u128 {
+        if self.group == REST { self.rest_key() } else { self.tenant_key() }
+    }
+
     fn group_key(&self) -> u128 {
         of_parts(2, [self.tenant.0.as_bytes(), self.service.as_bytes(), self.group.as_bytes()])
     }
@@ -90,9 +107,7 @@ impl Registry {
     /// Whether `count` more series of this owner may exist; `varying` are the attribute values that
     /// would tell them apart. A refusal is remembered once, with the offending attribute.
     pub fn admit(&mut self, owner: Owner<'_>, count: usize, varying: &[(&str, &str)], at: UnixNanos) -> bool {
-        let tenant_key = owner.tenant_key();
-        let tenant = *self.tenants.get(&tenant_key).unwrap_or(&0);
-        let tenant_max = *self.budgets.get(&tenant_key).unwrap_or(&self.tenant_max);
+        let has_room = self.has_room(owner, count);
         let group = self.groups.entry(owner.group_key()).or_default();
         if group.values.values().map(FixedSet::len).sum::<usize>() < 4 * self.group_max {
             for (key, value) in varying {
@@ -104,7 +119,7 @@ impl Registry {
                 }
             }
         }
-        if tenant + count <= tenant_max && group.series + count <= self.group_max {
+        if has_room && group.series + count <= self.group_max {
             return true;
         }
         if !std::mem::replace(&mut group.overflowed, true) && self.overflows.len() < 1000 {
@@ -115,23 +130,36 @@ impl Registry {
         false
     }
 
-    /// Numbers series, consecutively, admitted or marked as overflow.
-    pub fn number(&mut self, owner: Owner<'_>, series: impl IntoIterator<Item = (Series, StatKind)>) -> SeriesIndex {
+    /// Whether the tenant's cap leaves room for `count` more series of this owner. Of all but the rest a place is kept
+    /// free for the rest, in a cap too small for both half of it.
+    pub fn has_room(&self, owner: Owner<'_>, count: usize) -> bool {
+        let counted = |key: u128| *self.tenants.get(&key).unwrap_or(&0);
+        let max = *self.budgets.get(&owner.tenant_key()).unwrap_or(&self.tenant_max);
+        let (own, rest) = (counted(owner.tenant_key()), counted(owner.rest_key()));
+        let kept = if owner.group == REST { rest } else { rest.max(REST_SERIES.min(max / 2)) };
+        own + kept + count <= max
+    }
+
+    /// Numbers series, consecutively, admitted or marked as overflow; `None` if the tenant has no room for them.
+    pub fn number(&mut self, owner: Owner<'_>, series: Vec<(Series, StatKind)>) -> Option<SeriesIndex> {
+        if !self.has_room(owner, series.len()) {
+            return None;
+        }
         let first = self.next;
         for (series, stat) in series {
             self.fresh.push((self.next, series, stat));
             self.next += 1;
         }
         let count = (self.next - first) as usize;
-        *self.tenants.entry(owner.tenant_key()).or_default() += count;
+        *self.tenants.entry(owner.counted_at()).or_default() += count;
         self.groups.entry(owner.group_key()).or_default().series += count;
-        first
+        Some(first)
     }
 
     /// Series that expired: room for others.
     pub fn release(&mut self, owner: Owner<'_>, first: SeriesIndex, count: u32) {
         self.gone.extend(first..first + count);
-        if let Some(series) = self.tenants.get_mut(&owner.tenant_key()) {
+        if let Some(series) = self.tenants.get_mut(&owner.counted_at()) {
             *series = series.saturating_sub(count as usize);
         }
         if let Some(group) = self.groups.get_mut(&owner.group_key()) {
@@ -180,8 +208,7 @@ mod tests {
         let (mut admitted, at) = (0, UnixNanos(7));
         for user in 0..10 {
             if registry.admit(owner, 1, &[("user.id", &user.to_string()), ("zone", "a")], at) {
-                registry.number(owner, [(series(user), StatKind::Level)]);
-                admitted += 1;
+                admitted += usize::from(registry.number(owner, vec![(series(user), StatKind::Level)]).is_some());
             }
         }
         assert_eq!(admitted, 3);
@@ -194,15 +221,27 @@ mod tests {
     #[test]
     fn a_tenant_with_a_budget_of_its_own_is_held_to_it_alone() {
         let [small, other] = ["small", "other"].map(|name| Tenant(name.into()));
-        let mut registry = Registry::new(10, 10);
-        registry.set_budgets(&BTreeMap::from([(small.clone(), 2)]));
-        let mut room = |tenant: &Tenant| {
-            let owner = Owner { tenant, service: "cart", group: "spans" };
-            let admit =
-                |n| registry.admit(owner, 1, &[], UnixNanos(7)) && registry.number(owner, [(series(n), StatKind::Level)]) < u32::MAX;
-            (0..20).map(admit).filter(|admitted| *admitted).count()
-        };
-        assert_eq!((room(&small), room(&other)), (2, 10));
+        let mut registry = Registry::new(100, 100);
+        registry.set_budgets(&BTreeMap::from([(small.clone(), 20)]));
+        assert_eq!((fill(&mut registry, &small, "spans"), fill(&mut registry, &other, "spans")), (12, 92));
+    }
+
+    // Guarantees: what is kept free for the rest is there, whoever comes first, and no more than the cap is given.
+    #[test]
+    fn the_rest_fits_under_the_cap() {
+        for max in [1, 2, 10, 15, 16, 20] {
+            let tenant = Tenant::default();
+            let (mut names_first, mut rest_first) = (Registry::new(max, 100), Registry::new(max, 100));
+            let (names, rest) = (fill(&mut names_first, &tenant, "spans"), fill(&mut names_first, &tenant, REST));
+            assert_eq!((names, rest), (max - 8.min(max / 2), 8.min(max / 2)), "of {max}");
+            assert_eq!(fill(&mut rest_first, &tenant, REST) + fill(&mut rest_first, &tenant, "spans"), max);
+        }
+    }
+
+    /// How many series of a group are numbered until there is no room.
+    fn fill(registry: &mut Registry, tenant: &Tenant, group: &str) -> usize {
+        let owner = Owner { tenant, service: "cart", group };
+        (0..200).filter(|n| registry.number(owner, vec![(series(*n), StatKind::Level)]).is_some()).count()
     }
 
     fn series(n: usize) -> Series {

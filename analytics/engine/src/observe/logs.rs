@@ -2,11 +2,12 @@
 
 use super::{
     observer::Parts,
+    rest,
     source::{Body, Frame, Plan, SourceIndex, rows_of},
     template::Miner,
 };
 use crate::{
-    cardinality::Owner,
+    cardinality::{Owner, REST},
     hash::{FixedMap, of_parts},
     time::{Flaw, time_flaw},
     topology::names::ServiceIndex,
@@ -82,7 +83,10 @@ impl LogIntake {
             }
             let window = parts.closing.window_of(times[row]);
             let Some(service) = services.get(resources[row] as usize).filter(|_| parts.takes(window)) else { continue };
-            let Some(source) = self.source(parts, (*service, window), severities[row], bodies.value(row)) else { continue };
+            let Some(source) = self.source(parts, (*service, window), severities[row], bodies.value(row)) else {
+                parts.counts.unscored(Flaw::NoRoom, 1);
+                continue;
+            };
             if let Some(Body::Log(log)) = parts.sources.seen(source, window) {
                 log.add(window, exemplar_of(rows.trace_id().value(row), rows.span_id().value(row)));
                 parts.closing.touch(window, source);
@@ -140,11 +144,34 @@ impl LogIntake {
         if is_overflow {
             labels.insert("overflow".to_owned(), "true".to_owned());
         }
-        let name = if is_overflow { "(other)" } else { template };
+        let name = if is_overflow { rest::OTHER } else { template };
         let series = Series::new(known.tenant.clone(), &known.name, name, SeriesKind::LogRate, labels);
-        let (made_for, body) = (key, Body::Log(LogRate::default()));
-        let plan = Plan { service, group: "logs", made_for, window, series: vec![(series, StatKind::Count)], body };
-        let source = parts.sources.make(parts.registry, &parts.topology.names, plan);
+        self.make(parts, (service, "logs"), (key, series), window).or_else(|| self.rest(parts, service, window))
+    }
+
+    /// What stands for all records that a tenant has no room for.
+    fn rest(&mut self, parts: &mut Parts<'_>, service: ServiceIndex, window: u64) -> Option<SourceIndex> {
+        let service = rest::service(&mut parts.topology.names, service);
+        let key = of_parts(u64::from(service), [&b"rest"[..]]);
+        if let Some(source) = self.templates.get(&key) {
+            return Some(*source);
+        }
+        let labels = BTreeMap::from([("overflow".to_owned(), "true".to_owned())]);
+        let tenant = parts.topology.names.get(service).tenant.clone();
+        let series = Series::new(tenant, rest::OTHER, rest::OTHER, SeriesKind::LogRate, labels);
+        self.make(parts, (service, REST), (key, series), window)
+    }
+
+    fn make(
+        &mut self,
+        parts: &mut Parts<'_>,
+        (service, group): (ServiceIndex, &str),
+        (key, series): (u128, Series),
+        window: u64,
+    ) -> Option<SourceIndex> {
+        let body = Body::Log(LogRate::default());
+        let plan = Plan { service, group, made_for: key, window, series: vec![(series, StatKind::Count)], body };
+        let source = parts.sources.make(parts.registry, &parts.topology.names, plan)?;
         self.templates.insert(key, source);
         Some(source)
     }

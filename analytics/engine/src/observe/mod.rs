@@ -11,6 +11,7 @@ pub mod observer;
 pub mod picks;
 pub mod points;
 pub mod requests;
+pub mod rest;
 pub mod sketch;
 pub mod source;
 pub mod spans;

@@ -9,6 +9,7 @@ use super::{
     logs::LogIntake,
     picks::SpanSamples,
     points::PointIntake,
+    rest,
     source::{Body, Frame, Gone, Source, SourceIndex, Sources},
     spans::{SERVICES_MAX, SpanIntake},
 };
@@ -168,7 +169,7 @@ impl Observer {
                 None if names.len() < SERVICES_MAX => names.service(&batch.tenant, namespace, name),
                 None => {
                     self.counts.add("geophone_engine_series_overflow_total", "services", 1);
-                    names.service(&batch.tenant, "", "(other)")
+                    names.service(&batch.tenant, "", rest::OTHER)
                 }
             };
             services.push(service);

@@ -97,19 +97,26 @@ impl PointIntake {
         let (metric, attributes) = (rows.metric().value(row), rows.attributes().value(row));
         let instance = resources.instance().value(resource);
         let named = Row { service, instance, metric, shape, is_cumulative, attributes, window };
-        let Some(stream) = self.stream(parts, key, &named) else {
-            return parts.counts.add("geophone_engine_series_overflow_total", "streams", 1);
-        };
-        put(parts, stream, window, point_of(rows, row, value, shape));
+        if let Some(stream) = self.stream(parts, key, &named) {
+            put(parts, stream, window, point_of(rows, row, value, shape));
+        }
     }
 
+    /// `None`, and counted, if there is no room for it.
     fn stream(&mut self, parts: &mut Parts<'_>, key: u128, row: &Row<'_>) -> Option<StreamAt> {
         if let Some(known) = self.streams.get(&key) {
             return Some(*known);
         }
-        let source = self.source(parts, row)?;
+        let Some(source) = self.source(parts, row) else {
+            parts.counts.unscored(Flaw::NoRoom, 1);
+            return None;
+        };
         let Some(Body::Metric(metric)) = parts.sources.seen(source, row.window) else { return None };
-        let stream = StreamAt { source, stream: metric.open(row.is_cumulative)? };
+        let Some(stream) = metric.open(row.is_cumulative) else {
+            parts.counts.add("geophone_engine_series_overflow_total", "streams", 1);
+            return None;
+        };
+        let stream = StreamAt { source, stream };
         self.streams.insert(key, stream);
         Some(stream)
     }
@@ -136,7 +143,7 @@ impl PointIntake {
         }
         let body = Body::Metric(Box::new(Metric::new(row.shape, parts.closing.length_ns)));
         let plan = Plan { service: row.service, group: row.metric, made_for: key, window: row.window, series, body };
-        let source = parts.sources.make(parts.registry, &parts.topology.names, plan);
+        let source = parts.sources.make(parts.registry, &parts.topology.names, plan)?;
         self.sources.insert(key, source);
         Some(source)
     }

@@ -90,7 +90,7 @@ pub struct Sources(Vec<Option<Box<Source>>>);
 pub struct Plan<'a> {
     /// Whose it is.
     pub service: ServiceIndex,
-    /// Where its series are counted: `spans`, `edges`, `logs` or the metric's name.
+    /// Where its series are counted: `spans`, `edges`, `logs`, the metric's name, or `REST`.
     pub group: &'a str,
     /// Key under which its makers find it.
     pub made_for: u128,
@@ -103,16 +103,16 @@ pub struct Plan<'a> {
 }
 
 impl Sources {
-    /// Makes a source and numbers its series.
-    pub fn make(&mut self, registry: &mut Registry, names: &Names, plan: Plan<'_>) -> SourceIndex {
+    /// Makes a source and numbers its series; `None` if the tenant has no room for them.
+    pub fn make(&mut self, registry: &mut Registry, names: &Names, plan: Plan<'_>) -> Option<SourceIndex> {
         let service = names.get(plan.service);
         let owner = Owner { tenant: &service.tenant, service: &service.name, group: plan.group };
         let count = u32::try_from(plan.series.len()).unwrap_or(0);
-        let first_series = registry.number(owner, plan.series);
+        let first_series = registry.number(owner, plan.series)?;
         let (seen, group) = ((plan.window, plan.window), plan.group.into());
         let (service, made_for, body) = (plan.service, plan.made_for, plan.body);
         self.0.push(Some(Box::new(Source { first_series, series: count, service, made_for, seen, group, body })));
-        u32::try_from(self.0.len() - 1).expect("a source has a series, and series are numbered in 32 bits")
+        Some(u32::try_from(self.0.len() - 1).expect("a source has a series, and series are numbered in 32 bits"))
     }
 
     /// A living source, noted as having a row in this window.

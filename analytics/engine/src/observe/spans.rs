@@ -10,11 +10,12 @@ use super::{
     naming::without_ids,
     observer::Parts,
     requests::{Exclusive, Requests},
+    rest,
     source::{Body, Plan, SourceIndex},
     sums::LogSample,
 };
 use crate::{
-    cardinality::Owner,
+    cardinality::{Owner, REST},
     hash::{FixedMap, of_parts},
     time::{Flaw, span_flaw},
     topology::{
@@ -262,7 +263,7 @@ impl SpanIntake {
         let source = match self.pairs.get(&pair) {
             Some(source) => *source,
             None => {
-                let source = self.edge(parts, pair, (callee, window));
+                let Some(source) = self.edge(parts, pair, (callee, window)) else { return };
                 self.pairs.insert(pair, source);
                 source
             }
@@ -274,7 +275,7 @@ impl SpanIntake {
         }
     }
 
-    fn edge(&mut self, parts: &mut Parts<'_>, pair: (OperationIndex, u32), (callee, window): (ServiceIndex, u64)) -> SourceIndex {
+    fn edge(&mut self, parts: &mut Parts<'_>, pair: (OperationIndex, u32), (callee, window): (ServiceIndex, u64)) -> Option<SourceIndex> {
         let names = &parts.topology.names;
         let caller = names.operation(pair.0).service;
         let is_peer = pair.1 > u32::MAX / 2;
@@ -284,30 +285,47 @@ impl SpanIntake {
         let varying = [("caller", &*caller.name), ("span.name", &*operation.name)];
         let is_admitted = parts.registry.admit(who, EDGE.len(), &varying, UnixNanos(parts.closing.end_of(window)));
         let mut labels = BTreeMap::from([("callee".to_owned(), owner.name.to_string())]);
+        add_namespace(&mut labels, &owner.namespace);
         let name = if is_admitted && !operation.overflow {
             labels.insert("caller".to_owned(), caller.name.to_string());
             if is_peer {
                 labels.insert("inferred".to_owned(), "true".to_owned());
             }
-            &operation.name
+            operation.name.clone()
         } else {
             parts.counts.add("geophone_engine_series_overflow_total", "edges", 1);
             labels.insert("overflow".to_owned(), "true".to_owned());
-            "(other)"
+            rest::OTHER.into()
         };
-        add_namespace(&mut labels, &owner.namespace);
+        self.edge_of(parts, (callee, "edges", is_peer), (&name, labels), window).or_else(|| {
+            let service = rest::service(&mut parts.topology.names, callee);
+            let labels = ["callee", "overflow"].into_iter().zip([rest::OTHER, "true"]);
+            let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            self.edge_of(parts, (service, REST, true), (rest::OTHER, labels), window)
+        })
+    }
+
+    /// The edge of this callee, name and labels; `None` if its tenant has no room for it.
+    fn edge_of(
+        &mut self,
+        parts: &mut Parts<'_>,
+        (service, group, is_peer): (ServiceIndex, &str, bool),
+        (name, labels): (&str, BTreeMap<String, String>),
+        window: u64,
+    ) -> Option<SourceIndex> {
+        let names = &parts.topology.names;
+        let owner = names.get(service);
         let kinds = if is_peer { &EDGE[..2] } else { &EDGE[..] };
         let series: Vec<_> =
             kinds.iter().map(|(kind, stat)| (Series::new(owner.tenant.clone(), &owner.name, name, *kind, labels.clone()), *stat)).collect();
         let key = of_parts(u64::from(is_peer), [&series[0].0.key.0.to_le_bytes()[..]]);
         if let Some(source) = self.edges.get(&key) {
-            return *source;
+            return Some(*source);
         }
-        let body = Body::Edge(Edge::new(is_peer));
-        let plan = Plan { service: callee, group: "edges", made_for: key, window, series, body };
-        let source = parts.sources.make(parts.registry, names, plan);
+        let plan = Plan { service, group, made_for: key, window, series, body: Body::Edge(Edge::new(is_peer)) };
+        let source = parts.sources.make(parts.registry, names, plan)?;
         self.edges.insert(key, source);
-        source
+        Some(source)
     }
 
     /// Forgets edges that are gone.
@@ -351,37 +369,43 @@ fn operation(parts: &mut Parts<'_>, service: ServiceIndex, kind: u8, spelt: &str
     let names = &parts.topology.names;
     let known = names.get(service);
     let owner = Owner { tenant: &known.tenant, service: &known.name, group: "spans" };
-    let make =
-        |name: &str, overflow| Operation { service, name: name.into(), kind, overflow, requests: None, exclusive: None, entries: (0, 0) };
     if parts.registry.admit(owner, REQUESTS.len() + 1, &[("span.name", &clean)], UnixNanos(0)) {
-        return parts.topology.names.number(key, make(&clean, false));
+        let name = clean.into();
+        let made = Operation { service, name, kind, overflow: false, requests: None, exclusive: None, entries: (0, 0) };
+        return parts.topology.names.number(key, made);
     }
     parts.counts.add("geophone_engine_series_overflow_total", "spans", 1);
-    // No span can be spelt like this: the name of a real one is cut before.
-    let key = operation_key(service, kind, OVERFLOW);
-    match parts.topology.names.operation_of(key) {
-        Some(known) => known,
-        None => parts.topology.names.number(key, make(OVERFLOW, true)),
-    }
+    rest::overflow(&mut parts.topology.names, service, kind)
 }
 
-const OVERFLOW: &str = "(other)";
-
 fn count_request(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, at: &WantedSpan, failed: bool) {
-    let source = match parts.topology.names.operation(operation).requests {
-        Some(source) => source,
-        None => {
-            let source = make(parts, operation, window, &REQUESTS, Body::Requests(Box::<Requests>::default()));
-            parts.topology.names.operation_mut(operation).requests = Some(source);
-            source
-        }
-    };
+    let Some(source) = requests_of(parts, operation, window) else { return parts.counts.unscored(Flaw::NoRoom, 1) };
     #[allow(clippy::cast_precision_loss, reason = "a duration needs no more than 53 bits")]
     let ln_seconds = (at.end.since(at.start).max(1) as f64 * 1e-9).ln();
     if let Some(Body::Requests(requests)) = parts.sources.seen(source, window) {
         requests.add(window, at, ln_seconds, failed);
         parts.closing.touch(window, source);
     }
+}
+
+/// What an operation's requests count for: a source of its own, or its tenant's rest where there is no room for one.
+fn requests_of(parts: &mut Parts<'_>, operation: OperationIndex, window: u64) -> Option<SourceIndex> {
+    let own = own_requests(parts, operation, window);
+    own.or_else(|| {
+        let Operation { service, overflow, .. } = *parts.topology.names.operation(operation);
+        parts.counts.add("geophone_engine_series_overflow_total", "spans", u64::from(!overflow));
+        let rest = rest::operation(&mut parts.topology.names, service);
+        own_requests(parts, rest, window)
+    })
+}
+
+fn own_requests(parts: &mut Parts<'_>, operation: OperationIndex, window: u64) -> Option<SourceIndex> {
+    if let Some(known) = parts.topology.names.operation(operation).requests {
+        return Some(known);
+    }
+    let source = make(parts, operation, window, &REQUESTS, Body::Requests(Box::<Requests>::default()))?;
+    parts.topology.names.operation_mut(operation).requests = Some(source);
+    Some(source)
 }
 
 fn put_exclusive(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, taken_back: Option<LogSample>, sample: LogSample) {
@@ -392,7 +416,9 @@ fn put_exclusive(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, 
         Some(source) => source,
         None => {
             let kinds = [(SeriesKind::ExclusiveTime, StatKind::LogMean)];
-            let source = make(parts, operation, window, &kinds, Body::Exclusive(Exclusive::default()));
+            let Some(source) = make(parts, operation, window, &kinds, Body::Exclusive(Exclusive::default())) else {
+                return parts.counts.add("geophone_engine_series_overflow_total", "exclusive_times", 1);
+            };
             parts.topology.names.operation_mut(operation).exclusive = Some(source);
             source
         }
@@ -403,9 +429,22 @@ fn put_exclusive(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, 
     }
 }
 
-fn make(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, kinds: &[(SeriesKind, StatKind)], body: Body) -> SourceIndex {
-    let named = parts.topology.names.operation(operation);
-    let owner = parts.topology.names.get(named.service);
+/// `None` if the tenant has no room. That is asked before anything is named: of a tenant without room it is asked
+/// for every span.
+fn make(
+    parts: &mut Parts<'_>,
+    operation: OperationIndex,
+    window: u64,
+    kinds: &[(SeriesKind, StatKind)],
+    body: Body,
+) -> Option<SourceIndex> {
+    let names = &parts.topology.names;
+    let named = names.operation(operation);
+    let owner = names.get(named.service);
+    let group = if rest::is_rest(names, named) { REST } else { "spans" };
+    if !parts.registry.has_room(Owner { tenant: &owner.tenant, service: &owner.name, group }, kinds.len()) {
+        return None;
+    }
     let mut labels = BTreeMap::from([("span_kind".to_owned(), span_kind_str(named.kind).to_owned())]);
     if named.overflow {
         labels.insert("overflow".to_owned(), "true".to_owned());
@@ -415,8 +454,8 @@ fn make(parts: &mut Parts<'_>, operation: OperationIndex, window: u64, kinds: &[
         .iter()
         .map(|(kind, stat)| (Series::new(owner.tenant.clone(), &owner.name, &named.name, *kind, labels.clone()), *stat))
         .collect();
-    let plan = Plan { service: named.service, group: "spans", made_for: u128::from(operation), window, series, body };
-    parts.sources.make(parts.registry, &parts.topology.names, plan)
+    let plan = Plan { service: named.service, group, made_for: u128::from(operation), window, series, body };
+    parts.sources.make(parts.registry, names, plan)
 }
 
 fn add_namespace(labels: &mut BTreeMap<String, String>, namespace: &str) {

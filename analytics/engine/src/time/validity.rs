@@ -24,6 +24,8 @@ pub enum Flaw {
     Duplicate,
     /// A kind of row that nobody knows.
     UnknownKind,
+    /// The tenant's cap leaves room neither for a series of its own nor for one that it could be folded into.
+    NoRoom,
 }
 
 impl Flaw {
@@ -38,6 +40,7 @@ impl Flaw {
             Self::TooFarAhead => "too_far_ahead",
             Self::Duplicate => "duplicate",
             Self::UnknownKind => "unknown_kind",
+            Self::NoRoom => "no_room",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The observer as a whole: what windows say of spans, points and records.
 
 mod order;
+mod room;
 mod rows;
 mod streams;
 
