@@ -150,6 +150,10 @@ impl Cursor {
             Backing::File { .. } => {
                 let frame = self.frame()?;
                 self.offset += frame.len() as u64;
+                if self.offset == self.buffer_at + self.buffer.len() as u64 {
+                    // Who waits for the next record does not hold what it has read.
+                    self.buffer = Bytes::new();
+                }
                 decode_frame(&frame).map_err(|detail| self.corrupt(&detail))?
             }
         };

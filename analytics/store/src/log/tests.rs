@@ -100,6 +100,21 @@ proptest! {
     }
 }
 
+/// Scenario: a reader reads from disk what fills its buffer to the end, and waits for more.
+/// Guarantees: it holds nothing of what it gave.
+#[test]
+fn a_reader_that_waits_holds_nothing() {
+    let dir = folder();
+    let (log, _) = open(dir.path(), log_options());
+    log.append(vec![spans("large", &[SECOND; 99])]).expect("there is room");
+    drop(log);
+    let (log, _) = open(dir.path(), log_options());
+    let mut reader = log.reader(Seq(1));
+    let (_, record) = reader.next(Duration::ZERO).expect("the log is whole").expect("it was appended");
+    let RecordBody::Batch(export) = record.body else { panic!("spans were appended") };
+    assert!(export.wire.is_unique());
+}
+
 /// Scenario: a crash leaves the segment cut at any byte.
 /// Guarantees: every record whose frame is whole is there, nothing else, and appending goes on.
 #[test]

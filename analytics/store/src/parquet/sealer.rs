@@ -9,6 +9,7 @@ use super::{
 use crate::{catalog::FileEntry, durable::Failpoint, error::StoreError};
 use geophone_proto::{Batch, UnixNanos};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{
@@ -19,6 +20,8 @@ use std::{
 
 /// Rows that wait for their row group, in all files together: what they say then fits into a core's own cache.
 const PENDING_ROWS: usize = 16 * 1024;
+/// Columns of other tables that wait for their row group; few rows can hold much.
+const PENDING_BYTES_MAX: usize = 32 << 20;
 /// Distinct texts of one row group of spans: rows that share nothing must not make it huge.
 const TEXT_BYTES_MAX: usize = 8 << 20;
 /// Rows of further hours share one file: wild timestamps must not make thousands of files.
@@ -39,6 +42,8 @@ struct Open {
     pending: Vec<Part>,
     press: SpanPress,
     rows: usize,
+    /// Of `pending`.
+    bytes: usize,
 }
 
 /// Collects batches and writes them.
@@ -75,6 +80,7 @@ impl Sealer {
                     pending: Vec::new(),
                     press: SpanPress::default(),
                     rows: 0,
+                    bytes: 0,
                 }
             });
             let entry = open.writer.entry();
@@ -83,16 +89,26 @@ impl Sealer {
             entry.first_seq = if entry.first_seq == 0 { seq } else { entry.first_seq };
             entry.last_seq = seq;
             entry.arrived_ns = entry.arrived_ns.max(at.0);
-            open.rows += count;
-            self.pending += count;
             if table == Telemetry::Spans {
-                open.press.push(batch, rows.as_deref());
-                if open.press.text_bytes() > TEXT_BYTES_MAX {
+                for piece in in_pieces(batch, rows.as_deref()) {
+                    let count = piece.as_deref().map_or(count, <[u32]>::len);
+                    open.rows += count;
+                    self.pending += count;
+                    open.press.push(batch, piece.as_deref());
+                    if open.press.text_bytes() > TEXT_BYTES_MAX {
+                        self.pending -= open.rows;
+                        write(table, open)?;
+                    }
+                }
+            } else {
+                open.rows += count;
+                self.pending += count;
+                open.bytes += batch.memory_bytes();
+                open.pending.push(Part { batch: batch.clone(), rows });
+                if open.bytes > PENDING_BYTES_MAX {
                     self.pending -= open.rows;
                     write(table, open)?;
                 }
-            } else {
-                open.pending.push(Part { batch: batch.clone(), rows });
             }
         }
         while self.pending > PENDING_ROWS {
@@ -128,7 +144,7 @@ impl Sealer {
 }
 
 fn write(table: Telemetry, open: &mut Open) -> Result<(), StoreError> {
-    open.rows = 0;
+    (open.rows, open.bytes) = (0, 0);
     if table == Telemetry::Spans {
         return open.writer.write_pressed(&mut open.press);
     }
@@ -136,6 +152,16 @@ fn write(table: Telemetry, open: &mut Open) -> Result<(), StoreError> {
     let frame = table.frame(&names, &open.pending).map_err(|error| StoreError::columns("make columns", error))?;
     open.pending.clear();
     open.writer.write(&frame)
+}
+
+/// Rows of a batch in as many lists as it has times the bytes that a row group may have; a batch of usual size as it is.
+fn in_pieces<'r>(batch: &Batch, rows: Option<&'r [u32]>) -> Vec<Option<Cow<'r, [u32]>>> {
+    let pieces = batch.memory_bytes() / TEXT_BYTES_MAX + 1;
+    if pieces == 1 {
+        return vec![rows.map(Cow::Borrowed)];
+    }
+    let all: Vec<u32> = rows.map_or_else(|| (0..).take(batch.len()).collect(), <[u32]>::to_vec);
+    all.chunks(all.len().div_ceil(pieces).max(1)).map(|piece| Some(Cow::Owned(piece.to_vec()))).collect()
 }
 
 /// An hour, its rows (`None` = all), and their least and greatest time.
@@ -158,6 +184,8 @@ fn by_hour(times: &[u64]) -> Vec<HourRows> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
+    use geophone_proto::{Record, RecordBody};
 
     #[test]
     fn every_row_goes_to_its_hour_once() {
@@ -165,6 +193,23 @@ mod tests {
         let split = by_hour(&[HOUR_NS, 3, HOUR_NS + 1, u64::MAX]);
         let rows: Vec<_> = split.iter().map(|(_, rows, _)| rows.clone().expect("more than one hour")).collect();
         assert_eq!(rows, [vec![1], vec![0, 2], vec![3]]);
+    }
+
+    #[test]
+    fn a_large_batch_is_taken_in_pieces_and_every_row_once() {
+        let decoded = |record: Record| {
+            let RecordBody::Batch(export) = record.body else { panic!("spans are a batch") };
+            fixture::decoder()(&export, record.at)
+        };
+        let small = decoded(fixture::spans("small", &[fixture::NOON; 9]));
+        assert_eq!(in_pieces(&small, None), [None]);
+        assert_eq!(in_pieces(&small, Some(&[3, 5])), [Some(Cow::Borrowed([3, 5].as_slice()))]);
+        let large = decoded(fixture::spans("large", &vec![fixture::NOON; 200_000]));
+        let pieces = in_pieces(&large, None);
+        assert_eq!(pieces.len(), large.memory_bytes() / TEXT_BYTES_MAX + 1);
+        let rows: Vec<u32> = pieces.into_iter().flatten().flat_map(Cow::into_owned).collect();
+        assert_eq!(rows, (0..200_000).collect::<Vec<_>>());
+        assert_eq!(in_pieces(&large, Some(&[7])), [Some(Cow::Borrowed([7].as_slice()))], "a piece has a row");
     }
 
     #[test]
