@@ -35,7 +35,7 @@ const LATE_NS: u64 = 90_000_000_000;
 const STANDING_NS: u64 = 60_000_000_000;
 /// An incident that nothing of weight joins for so long is a standing state: what begins then is another.
 const SETTLED_NS: u64 = 300_000_000_000;
-/// Suspects of an incident that another group's cause is compared with.
+/// Suspects that an incident has in view.
 const LIKELY: usize = 2;
 /// Evidence from which on an incident is beyond doubt, and no false alarm to count.
 const FIRM: f64 = 2.0;
@@ -136,10 +136,10 @@ impl Cluster {
         opened.is_some_and(|opened| live.anomaly.opened_at.since(opened) > LATE_NS && live.anomaly.started_at > opened)
     }
 
-    /// Whether the incident named this service among its likelier suspects before this, and does so still.
+    /// Whether the incident names this service first, and had it in view before this. A second suspect may well be the
+    /// first of another fault.
     pub fn suspected(&self, service: &str, before: UnixNanos) -> bool {
-        let mut suspects = self.incident.iter().flat_map(|incident| incident.suspects.iter().take(LIKELY));
-        suspects.any(|suspect| suspect.service == service) && self.named.get(service).is_some_and(|at| *at < before)
+        self.top_suspect() == Some(service) && self.named.get(service).is_some_and(|at| *at < before)
     }
 
     /// Whether nothing of weight has joined for so long that it was a standing state by then.

@@ -351,6 +351,21 @@ fn two_faults_apart_are_two_incidents() {
     assert_eq!(causes, ["payment", "reports"]);
 }
 
+// Scenario: the same slowness after little and after much that was usual.
+// Guarantees: what lasts longer than anything else was known is no incident any more; what was known for longer stands.
+#[test]
+fn what_outlasts_all_that_was_known_is_the_usual() {
+    let state = |known: usize| {
+        let mut stage = Stage::shop();
+        stage.play(known, |_, _| 1.0);
+        stage.play(15, slow_payment);
+        assert_eq!(stage.only().state, State::Open, "after {known} windows");
+        stage.play(15, slow_payment);
+        stage.only().state
+    };
+    assert_eq!([state(15), state(40)], [State::Closed, State::Open]);
+}
+
 // Scenario: one metric of one service leaves its band for three windows.
 // Guarantees: an anomaly, no incident.
 #[test]

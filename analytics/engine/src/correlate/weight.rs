@@ -23,6 +23,8 @@ const BEARING_MIN: f64 = 0.1;
 /// Metrics of one service's durations from which on they must agree, and what is left of one that stands alone.
 const AGREE_MIN: usize = 3;
 const DISAGREED: f64 = 0.15;
+/// Anomalous windows from which on a spell may be longer than what it is held against.
+const OUTLASTING_MIN: u32 = 12;
 /// A deploy is an excuse for what begins within this after it ...
 const DEPLOY_BEFORE_NS: u64 = 90_000_000_000;
 /// ... and is over within this.
@@ -49,9 +51,18 @@ pub struct Scales<'a> {
 impl Scales<'_> {
     /// Weight of one anomaly, 0 to 1.
     pub fn weigh(&self, live: &Live) -> f64 {
+        if self.is_outlasted(live) {
+            return 0.0;
+        }
         let sure = ramp(live.z, 3.0, 9.0).max(0.15);
         let weight = self.bearing(live) * sure;
         if live.promoted && live.harm != Harm::None { weight.max(PROMOTED) } else { weight }
+    }
+
+    /// Whether it has lasted longer than what it is held against was known: of two spells nobody can tell which is the
+    /// usual one. A series' first minutes are often unlike what follows.
+    fn is_outlasted(&self, live: &Live) -> bool {
+        live.windows >= OUTLASTING_MIN && 2 * live.windows > u32::from(self.pulses.of(live.series).seen)
     }
 
     /// Strength of a lasting sign, on the scale of its heat: less of it where less harm is done.
