@@ -24,6 +24,8 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 const PREFIX_BYTES: usize = 5;
 /// `HealthCheckResponse { status: SERVING }`.
 const SERVING: &[u8] = &[0x08, 0x01];
+/// `HealthCheckResponse { status: NOT_SERVING }`.
+const NOT_SERVING: &[u8] = &[0x08, 0x02];
 
 /// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +101,9 @@ impl Reception {
         B::Error: std::fmt::Display,
     {
         let (packing, message, mut permit) = self.message(&self.access.strangers(), head, body).await?;
-        health(&packing.unpack(message, self.request_bytes_max, &mut permit, &self.pressure)?)
+        check_service(&packing.unpack(message, self.request_bytes_max, &mut permit, &self.pressure)?)?;
+        // Who balances load by it sends elsewhere meanwhile, instead of being refused here.
+        Ok(Bytes::from_static(if self.is_moving().is_ok() { SERVING } else { NOT_SERVING }))
     }
 
     /// The one message of a call, still packed.
@@ -191,8 +195,8 @@ fn call(head: &http::request::Parts) -> Result<Call, Refusal> {
     }
 }
 
-/// All services are up while anybody can ask; `message` is a `HealthCheckRequest`.
-fn health(message: &[u8]) -> Result<Bytes, Refusal> {
+/// Whether the service asked about is one of ours: they are up and down together. `message` is a `HealthCheckRequest`.
+fn check_service(message: &[u8]) -> Result<(), Refusal> {
     let mut reader = crate::walk::wire::Reader::new(message, 1);
     let mut service: &[u8] = b"";
     while let Some((number, value)) = reader.next().map_err(|error| Refusal::malformed(error.to_string()))? {
@@ -208,7 +212,7 @@ fn health(message: &[u8]) -> Result<Bytes, Refusal> {
         b"opentelemetry.proto.collector.profiles.v1development.ProfilesService",
     ];
     if known.contains(&service) {
-        Ok(Bytes::from_static(SERVING))
+        Ok(())
     } else {
         Err(Refusal::new(Code::NotFound, StatusCode::NOT_FOUND, "unknown_path", "this service is unknown"))
     }

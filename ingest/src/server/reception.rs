@@ -160,7 +160,7 @@ impl Reception {
     }
 
     /// Whether the log takes anything at present: who would only wait is told when to come again.
-    fn is_moving(&self) -> Result<(), Refusal> {
+    pub(crate) fn is_moving(&self) -> Result<(), Refusal> {
         let Some(stalled) = self.pressure.stalled_for() else { return Ok(()) };
         let message = format!("the disk has not answered for {} s, send again after the delay", stalled.as_secs());
         Err(Refusal::busy("stalled", self.pressure.delay(0), message))

@@ -23,6 +23,9 @@ use std::{
     time::Duration,
 };
 
+/// What the program holds whatever it is sent: its pages under load, and what is allocated when idle.
+const PROGRAM_BYTES: u64 = 32 << 20;
+
 /// Everything the service needs to know, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -264,9 +267,14 @@ impl Config {
         })
     }
 
-    /// What all open requests may hold together: a quarter of `memory_limit`.
+    /// What `memory_limit` leaves for data beside the program.
+    pub const fn data_bytes(&self) -> u64 {
+        self.memory_limit.saturating_sub(PROGRAM_BYTES)
+    }
+
+    /// What all open requests may hold together.
     pub const fn open_bytes_max(&self) -> u64 {
-        self.memory_limit / 4
+        self.data_bytes() / 4
     }
 
     /// What to say where requests may not be as large as configured.
@@ -275,8 +283,8 @@ impl Config {
         let [shown, most_shown, all] = [wanted, most, all].map(show_size);
         (wanted > most).then(|| {
             format!(
-                "`receivers.otlp.max_request_size` is {shown}, in force are {most_shown}: a quarter of `memory_limit` ({all}), in which \
-                 a request and its columns must fit; raise `memory_limit` where larger ones come"
+                "`receivers.otlp.max_request_size` is {shown}, in force are {most_shown}: a quarter of what `memory_limit` ({all}) leaves \
+                 beside the program, in which a request and its columns must fit; raise `memory_limit` where larger ones come"
             )
         })
     }
@@ -291,7 +299,7 @@ impl Config {
             series_per_tenant_max: usize::try_from(self.detection.series_max).unwrap_or(usize::MAX),
             series_per_name_max: usize::try_from(self.detection.series_per_name_max).unwrap_or(usize::MAX),
             series_of_tenant: self.access.series_of_tenant.clone(),
-            attribute_bytes_max: usize::try_from(self.memory_limit / 16).unwrap_or(usize::MAX),
+            attribute_bytes_max: usize::try_from(self.data_bytes() / 16).unwrap_or(usize::MAX),
             trial: self.models.trial,
             action_mode: self.action_mode,
             policies: self.policies.clone(),

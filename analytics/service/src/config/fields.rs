@@ -82,7 +82,7 @@ pub const FIELDS: &[Field] = &[
         "memory_limit",
         Kind::Size("128MiB", "1TiB"),
         "512MiB",
-        "What the process aims to stay under; open requests get a quarter of it, charts an eighth",
+        "What the process stays under; beside 32 MiB for the program itself, open requests get a quarter of it, charts an eighth",
         "senders are told to wait although memory is free, or memory is scarce",
     ),
     fixed(
@@ -118,7 +118,7 @@ pub const FIELDS: &[Field] = &[
         "receivers.otlp.max_request_size",
         Kind::Size("64KiB", "1GiB"),
         "64MiB",
-        "Largest request, unpacked; a larger one is refused for good. Never more than a quarter of `memory_limit`, in which a request and its columns (about its size again) must fit; `serve` says so where that is less",
+        "Largest request, unpacked; a larger one is refused for good. Never more than a quarter of what `memory_limit` leaves beside the program, in which a request and its columns (about its size again) must fit; `serve` says so where that is less",
         "senders are refused as too large and cannot make smaller batches",
     ),
     fixed(

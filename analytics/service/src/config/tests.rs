@@ -30,7 +30,7 @@ fn nothing_written_gives_the_defaults() {
 fn a_request_size_that_memory_does_not_allow_is_said() {
     assert_eq!(config("").expect("defaults").shrunk_request_size(), None);
     let warning = config("memory_limit: 128MiB").expect("valid").shrunk_request_size().expect("64 MiB do not fit");
-    assert!(warning.contains("is 64MiB, in force are 32MiB: a quarter of `memory_limit` (128MiB)"), "{warning}");
+    assert!(warning.contains("is 64MiB, in force are 24MiB: a quarter of what `memory_limit` (128MiB) leaves"), "{warning}");
 }
 
 #[test]

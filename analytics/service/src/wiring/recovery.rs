@@ -36,7 +36,7 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
         _ => Durability::Fsync,
     };
     let in_memory = is_in_memory(config);
-    let share = usize::try_from(config.memory_limit / if in_memory { 4 } else { 16 }).unwrap_or(usize::MAX);
+    let share = usize::try_from(config.data_bytes() / if in_memory { 4 } else { 16 }).unwrap_or(usize::MAX);
     let options = LogOptions {
         durability,
         segment_bytes: config.log.segment_bytes,
@@ -49,7 +49,7 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
     let options = StoreOptions {
         retention_age: config.retention.age,
         retention_bytes: config.retention.bytes,
-        query_bytes_max: usize::try_from(config.memory_limit / 2).unwrap_or(usize::MAX),
+        query_bytes_max: usize::try_from(config.data_bytes() / 2).unwrap_or(usize::MAX),
         ..StoreOptions::new(decoder(), feature_schema())
     };
     let store = Store::open(&config.data_dir, options, log.clone()).map_err(store_error)?;

@@ -78,7 +78,7 @@ impl Service {
         // Said at once rather than by the brain's thread.
         models.prepare(&start)?;
         let Recovered { log, store, memory } = recovery::recover(&config, clock.clone())?;
-        let view = Arc::new(View::new(Limits::of_memory(config.memory_limit, config.detection.series_max)));
+        let view = Arc::new(View::new(Limits::of_memory(config.data_bytes(), config.detection.series_max)));
         // Until the first window has closed.
         view.apply(&Effect::Budget(BudgetState { promised_per_week: config.detection.alerts_per_week, ..BudgetState::default() }));
         recovery::show_kept(&store, &view);

@@ -125,11 +125,17 @@ async fn while_the_log_stands_still_a_request_is_told_at_once_when_to_come_again
     let answer = post(site.http(), "/v1/traces", &headers, body.clone().into()).await;
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].as_bytes()), (503, b"1".as_slice()));
     assert!(site.arrivals.try_recv().is_err(), "what is refused is not passed on");
+    assert_eq!(&*health(site.grpc()).await, [8, 2].as_slice(), "NOT_SERVING: who balances load sends elsewhere");
     let traffic = access.traffic();
     assert!(traffic.iter().all(|line| line.counts.refused_requests == [("stalled", 1)]), "{traffic:?}");
     drop(writing);
     let (answer, _) = site.answering(call(site.grpc(), TRACES, &[], frame(0, &body)), Receipt::ack).await;
     assert_eq!(answer.status, 0, "it goes on by itself");
+    assert_eq!(&*health(site.grpc()).await, [8, 1].as_slice());
+}
+
+async fn health(address: SocketAddr) -> Bytes {
+    call(address, "/grpc.health.v1.Health/Check", &[], frame(0, &[])).await.message
 }
 
 async fn call_owned(address: SocketAddr, body: Bytes) -> Answer {
