@@ -56,6 +56,16 @@ impl Batch {
         }
     }
 
+    /// Event time of every row, in nanoseconds since 1970: of a span its end.
+    pub fn event_times(&self) -> &[u64] {
+        match &self.columns {
+            Columns::Traces(rows) => rows.end_ns().values(),
+            Columns::Metrics(rows) => rows.time_ns().values(),
+            Columns::Logs(rows) => rows.time_ns().values(),
+            Columns::Profiles(rows) => rows.time_ns().values(),
+        }
+    }
+
     /// Memory that the columns hold, about.
     pub fn memory_bytes(&self) -> usize {
         let rows = match &self.columns {

@@ -47,7 +47,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Fails the named step as often as it is armed for.
+/// Fails the named step, as a full disk does, as often as it is armed for.
 #[derive(Default)]
 pub(crate) struct Fuse(Mutex<Vec<&'static str>>);
 
@@ -67,7 +67,7 @@ impl Fuse {
             match armed.iter().position(|name| *name == step) {
                 Some(place) => {
                     armed.remove(place);
-                    Err(std::io::Error::other(format!("{step} was made to fail")))
+                    Err(std::io::Error::new(std::io::ErrorKind::StorageFull, format!("{step} was made to fail")))
                 }
                 None => Ok(()),
             }

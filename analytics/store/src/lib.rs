@@ -23,6 +23,6 @@ mod tests;
 
 pub use durable::Failpoint;
 pub use error::StoreError;
-pub use log::{Durability, Log, LogOptions, LogReader, Recovery};
+pub use log::{Durability, Log, LogOptions, LogReader, Recording, Recovery};
 pub use options::StoreOptions;
 pub use store::{RetainReport, Rows, SealReport, Store};

@@ -69,6 +69,7 @@ impl Store {
         let _sealing = lock(&self.sealing);
         let age = u64::try_from(self.options.retention_age.as_nanos()).unwrap_or(u64::MAX);
         let before = now.minus(age);
+        self.log.forget_past(before);
         let catalog = lock(&self.tables).catalog.clone();
         let newest = [Derived::Anomalies, Derived::Incidents, Derived::Actions].map(Derived::as_str);
         let mut files: Vec<&Arc<FileEntry>> = catalog.files.iter().filter(|file| !newest.contains(&file.table.as_str())).collect();

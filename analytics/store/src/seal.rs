@@ -101,6 +101,9 @@ impl Store {
         let sealed = self.seal_all(&mut sealing);
         if let Err(error) = &sealed {
             metrics::counter!("geophone_store_seal_errors_total").increment(1);
+            if let StoreError::Io { source, .. } = error {
+                self.log.give_way(source);
+            }
             tracing::error!("sealing failed and is tried again: {error}");
         }
         sealed

@@ -1,5 +1,6 @@
 //! What an operator does to a running server: new settings, and what follows from them.
 
+mod replayed;
 mod sampler;
 
 use geophone_tests::{
@@ -39,8 +40,13 @@ fn action(server: &Server, policy: &str, states: &[&str]) -> Option<Value> {
 
 /// A server without policies that has an open incident, and the shop that goes on to send.
 fn in_trouble(folder: &Path) -> (Server, Feed) {
+    in_trouble_with(folder, "actions: {mode: auto}\n")
+}
+
+/// The same with these settings.
+fn in_trouble_with(folder: &Path, settings: &str) -> (Server, Feed) {
     let config = folder.join("geophone.yaml");
-    write(&config, "actions: {mode: auto}\n");
+    write(&config, settings);
     let path = config.to_str().expect("temporary folders have plain names");
     let server = Server::start(&folder.join("data"), &["--config", path, "--durability", "os"]);
     let mut feed = Feed::to(&server);

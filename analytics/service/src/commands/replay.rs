@@ -9,12 +9,12 @@ use crate::{
     config::{Config, Spec},
     error::ServiceError,
     models,
-    replay::{Comparison, Keep, Merged, Replay as Fold, compare, find},
+    replay::{Comparison, Keep, Merged, Replay as Fold, Window, compare, find},
     wiring::{SystemClock, decoder},
 };
 use clap::Args;
 use geophone_engine::{Brain, feature_schema};
-use geophone_store::{Durability, Log, LogOptions, Store, StoreOptions};
+use geophone_store::{Durability, Log, LogOptions, Recording, Store, StoreOptions};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -25,10 +25,11 @@ use std::{
 ///
 /// Files as the Collector's file exporter writes them: .json or .jsonl (one export request a line), .binpb
 /// (a 4-byte big-endian length before each message), each also as .gz or .zst; a folder means all in it.
-/// A data directory (of a server that is stopped or runs) means what its log still holds.
+/// A data directory (of a server that is stopped or runs) means what its log holds: `log.history` of what is in the
+/// tables already, and all that is not.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  geophone replay traces.jsonl metrics.jsonl.zst\n  geophone replay recorded/ --save ./replayed && geophone query --data-dir ./replayed \"SELECT count(*) AS n FROM spans\"\n  geophone replay recorded/ --compare ./my-model"
+    after_help = "Examples:\n  geophone replay traces.jsonl metrics.jsonl.zst\n  geophone replay recorded/ --save ./replayed && geophone query --data-dir ./replayed \"SELECT count(*) AS n FROM spans\"\n  geophone replay recorded/ --compare ./my-model\n  geophone replay ./geophone-data --from 2026-01-31T12:00:00Z --compare mine@2"
 )]
 pub struct Replay {
     /// Files and folders.
@@ -43,6 +44,12 @@ pub struct Replay {
     /// Replay with this too and tell the difference: a configuration file, the folder of a model, or NAME@VERSION.
     #[arg(long, env = "GEOPHONE_COMPARE", value_name = "MODEL|CONFIG")]
     compare: Option<String>,
+    /// Only incidents that lasted at or after this time (RFC 3339); what came before is learnt from.
+    #[arg(long, env = "GEOPHONE_FROM", value_name = "TIME")]
+    from: Option<String>,
+    /// Only incidents that began at or before this time (RFC 3339).
+    #[arg(long, env = "GEOPHONE_TO", value_name = "TIME")]
+    to: Option<String>,
     #[command(flatten)]
     format: FormatArg,
 }
@@ -60,6 +67,7 @@ impl Replay {
     /// Feeds all files and prints the incidents, oldest first, or how two replays differ. Exit 0 with or
     /// without any.
     pub fn run(self) -> Result<(), ServiceError> {
+        let window = Window::read(self.from.as_deref(), self.to.as_deref())?;
         let config = read_config(self.config.as_deref())?;
         let keep = self.save.as_deref().map(keep_in).transpose()?;
         let mut folds = vec![Fold::new(brain_of(&config, &config.models.active)?, keep)];
@@ -67,13 +75,14 @@ impl Replay {
             folds.push(Fold::new(self.other(other, &config)?, None));
         }
         let refused = match &*self.paths {
-            [dir] if dir.join("log").is_dir() => feed_log(dir, &mut folds)?,
+            [dir] if is_data_dir(dir) => feed_log(dir, &mut folds)?,
             paths => feed_files(&find(paths)?, &mut folds)?,
         };
         let rows = folds.iter().map(|fold| fold.rows).max().unwrap_or(0);
         if rows == 0 && refused > 0 {
             return Err(ServiceError::Negative(format!("none of {refused} messages could be read")));
         }
+        window.meets(folds.iter().find_map(|fold| fold.held))?;
         let names: Vec<Value> = folds.iter().map(|fold| json!(fold.model())).collect();
         let outcomes = folds.into_iter().map(Fold::finish).collect::<Result<Vec<_>, _>>()?;
         match &*outcomes {
@@ -81,12 +90,12 @@ impl Replay {
                 let named = |at: usize, config: Option<&str>| json!({"model": names[at], "config": config});
                 let other = self.compare.as_deref().filter(|other| is_config(other));
                 let own = self.config.as_deref().and_then(Path::to_str);
-                let Comparison { whole, items } = compare((before, after), (named(0, own), named(1, other.or(own))));
+                let Comparison { whole, items } = compare((before, after), (named(0, own), named(1, other.or(own))), window);
                 print_items(self.format.format(), &whole, &items, COMPARED)
             }
             outcomes => {
                 let incidents: Vec<Value> =
-                    outcomes.iter().flat_map(|outcome| &outcome.incidents).map(|incident| json!(incident)).collect();
+                    outcomes.iter().flat_map(|outcome| window.incidents(outcome)).map(|incident| json!(incident)).collect();
                 print_items(self.format.format(), &json!(incidents), &incidents, COLUMNS)
             }
         }
@@ -131,14 +140,19 @@ fn feed_files(files: &[PathBuf], folds: &mut [Fold]) -> Result<u64, ServiceError
     Ok(merged.refused)
 }
 
-/// What the log of a data directory still holds, record by record.
+/// A server's, not a folder of recorded files.
+fn is_data_dir(dir: &Path) -> bool {
+    ["log", "tables"].iter().any(|name| dir.join(name).is_dir())
+}
+
+/// What the log of a data directory holds, record by record.
 fn feed_log(dir: &Path, folds: &mut [Fold]) -> Result<u64, ServiceError> {
     let failed = |error: geophone_store::StoreError| ServiceError::room(error.class(), error);
-    let log = Log::open_read_only(dir, LogOptions::new(decoder()), Arc::new(SystemClock)).map_err(failed)?;
-    let (mut reader, head, mut refused) = (log.reader(log.oldest()), log.head(), 0);
+    let mut recording = Recording::open(dir, decoder()).map_err(failed)?;
+    let mut refused = 0;
     let progress = bar(None, "rows");
-    while reader.position() <= head {
-        match reader.next(std::time::Duration::ZERO) {
+    loop {
+        match recording.advance() {
             Ok(Some((_, record))) => {
                 for fold in &mut *folds {
                     fold.feed_record(record.clone())?;
@@ -153,6 +167,20 @@ fn feed_log(dir: &Path, folds: &mut [Fold]) -> Result<u64, ServiceError> {
         }
     }
     progress.finish_and_clear();
+    if recording.missing > 0 {
+        tracing::warn!("{} records are missing in the log of {}: what follows is judged without them", recording.missing, dir.display());
+    }
+    match folds.iter().find_map(|fold| fold.held) {
+        Some((first, last)) => tracing::info!("the log of {} holds telemetry from {first} to {last}", dir.display()),
+        None if refused == 0 => {
+            return Err(ServiceError::Negative(format!(
+                "the log of {} holds no telemetry: `log.history` says how much of it is kept once it is in the tables, and with \
+                 `log.durability: none` nothing is",
+                dir.display()
+            )));
+        }
+        None => {}
+    }
     Ok(refused)
 }
 

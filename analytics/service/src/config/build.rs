@@ -100,6 +100,8 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// A segment is closed at this age.
     pub segment_age: Duration,
+    /// What is kept of it once it is sealed, for replays.
+    pub history_bytes: u64,
 }
 
 /// What is deleted when.
@@ -200,6 +202,7 @@ impl Config {
                 durability: read.text("log.durability"),
                 segment_bytes: read.size("log.segment_size"),
                 segment_age: read.span("log.segment_age"),
+                history_bytes: read.size("log.history"),
             },
             retention: Retention { age: read.span("retention.age"), bytes: read.size("retention.size") },
             detection: Detection {

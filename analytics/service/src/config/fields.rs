@@ -196,6 +196,13 @@ pub const FIELDS: &[Field] = &[
         "other programs read the Parquet files and need them sooner",
     ),
     fixed(
+        "log.history",
+        Kind::Size("0MiB", "1024TiB"),
+        "2GiB",
+        "So much of the log is kept once it is in Parquet, for `replay` of the data directory, beside `retention.size` and no longer than `retention.age`; less where the disk has no more than that left, and the first to go when it is full",
+        "you compare models over a longer time, or the disk is small",
+    ),
+    fixed(
         "retention.age",
         Kind::Span("1m", "3650d"),
         "7d",

@@ -3,7 +3,7 @@
 //! An incident of one matches one of the other where they overlap in time and share a series or the
 //! first suspect; the pair with most in common first. Pure: equal input gives equal output.
 
-use super::fold::Outcome;
+use super::{fold::Outcome, window::Window};
 use geophone_proto::{UnixNanos, incident::Incident};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -20,24 +20,28 @@ pub struct Comparison {
     pub items: Vec<Value>,
 }
 
-/// Compares `before` with `after`; `names` say what each was made with.
-pub fn compare((before, after): (&Outcome, &Outcome), names: (Value, Value)) -> Comparison {
-    let pairs = matched(before, after);
+/// Compares `before` with `after` as far as they are in the window; `names` say what each was made with.
+pub fn compare((before, after): (&Outcome, &Outcome), names: (Value, Value), window: Window) -> Comparison {
+    // What one of them puts just outside is a pair all the same.
+    let mut pairs = matched(before, after);
     let is_paired = |side: usize, at: usize| pairs.iter().any(|pair| [pair.0, pair.1][side] == at);
     let alone = |outcome: &Outcome, side: usize| -> Vec<Value> {
-        let incidents = outcome.incidents.iter().enumerate().filter(|(at, _)| !is_paired(side, *at));
+        let incidents = outcome.incidents.iter().enumerate().filter(|(at, it)| !is_paired(side, *at) && window.has(it));
         incidents.map(|(_, incident)| json!(incident)).collect()
     };
     let (removed, added) = (alone(before, 0), alone(after, 1));
+    pairs.retain(|&(b, a)| window.has(&before.incidents[b]) || window.has(&after.incidents[a]));
     let moved: Vec<Value> = pairs.iter().filter_map(|&(b, a)| moved(&before.incidents[b], &after.incidents[a])).collect();
     let same = pairs.len() - moved.len();
     let item = |change: &str, shown: &Value, more: Value| json!({"change": change, "incident": shown, "moved": more});
     let items =
         removed.iter().map(|shown| item("removed", shown, Value::Null)).chain(added.iter().map(|shown| item("added", shown, Value::Null)));
     let items = items.chain(moved.iter().map(|shown| item("moved", &shown["after"], shown.clone()))).collect();
-    let side =
-        |name: Value, outcome: &Outcome| json!({"with": name, "incidents": outcome.incidents.len(), "anomalies": outcome.anomalies.len()});
-    let anomalies = anomalies(before, after);
+    let side = |name: Value, outcome: &Outcome| {
+        let (incidents, anomalies) = (window.incidents(outcome).count(), window.anomalies(outcome).count());
+        json!({"with": name, "incidents": incidents, "anomalies": anomalies})
+    };
+    let anomalies = anomalies((before, after), window);
     let whole = json!({
         "before": side(names.0, before),
         "after": side(names.1, after),
@@ -102,9 +106,9 @@ fn moved(before: &Incident, after: &Incident) -> Option<Value> {
 }
 
 /// Anomalies by series and opening, as numbers.
-fn anomalies(before: &Outcome, after: &Outcome) -> Value {
+fn anomalies((before, after): (&Outcome, &Outcome), window: Window) -> Value {
     let keys = |outcome: &Outcome| -> BTreeSet<(u128, u64)> {
-        outcome.anomalies.values().map(|anomaly| (anomaly.series.key.0, anomaly.opened_at.0)).collect()
+        window.anomalies(outcome).map(|anomaly| (anomaly.series.key.0, anomaly.opened_at.0)).collect()
     };
     let (before, after) = (keys(before), keys(after));
     let same = before.intersection(&after).count();
@@ -152,17 +156,22 @@ mod tests {
         let mut late = incident("z", "payment", 100);
         late.opened_at = late.opened_at.plus(10_000_000_000);
         let after = outcome(vec![late, incident("c", "web", 2_000), incident("d", "search", 5_000)]);
-        let Comparison { whole, items } = compare((&before, &after), (json!("one"), json!("two")));
+        let Comparison { whole, items } = compare((&before, &after), (json!("one"), json!("two")), Window::default());
         assert_eq!((&whole["same"], whole["added"].as_array().map(Vec::len)), (&json!(1), Some(1)));
         assert_eq!((&whole["removed"][0]["id"], &whole["added"][0]["id"]), (&json!("b"), &json!("d")));
         assert_eq!((&whole["moved"][0]["opened_later_s"], &whole["moved"][0]["changed"]), (&json!(10.0), &json!(["opened_at"])));
         assert_eq!(items.len(), 3);
+        // The incident that moved lasts until 200 s, those that are alone come later.
+        let early = Window::read(None, Some("900000000000")).expect("a window");
+        let Comparison { whole, items } = compare((&before, &after), (json!("one"), json!("two")), early);
+        assert_eq!((items.len(), &whole["moved"][0]["before"]["id"], &whole["same"]), (1, &json!("a"), &json!(0)));
+        assert_eq!((&whole["before"]["incidents"], &whole["after"]["incidents"]), (&json!(1), &json!(1)));
     }
 
     #[test]
     fn the_same_twice_differs_in_nothing() {
         let one = outcome(vec![incident("a", "payment", 100), incident("b", "payment", 150)]);
-        let Comparison { whole, items } = compare((&one, &one.clone()), (json!(1), json!(1)));
+        let Comparison { whole, items } = compare((&one, &one.clone()), (json!(1), json!(1)), Window::default());
         assert_eq!((&whole["same"], items.len()), (&json!(2), 0));
     }
 }

@@ -3,7 +3,9 @@
 use super::merge::Message;
 use crate::error::ServiceError;
 use geophone_engine::Brain;
-use geophone_proto::{Effect, Record, RecordBody, Seq, UnixNanos, anomaly::Anomaly, incident::Incident, model::ModelRef, time::SECOND_NS};
+use geophone_proto::{
+    Effect, Record, RecordBody, Seq, UnixNanos, anomaly::Anomaly, incident::Incident, model::ModelRef, record::Export, time::SECOND_NS,
+};
 use geophone_store::{Log, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,12 +50,14 @@ pub struct Replay {
     anomalies: BTreeMap<String, Anomaly>,
     /// Rows fed.
     pub rows: u64,
+    /// The least and the greatest event time of a row.
+    pub held: Option<(UnixNanos, UnixNanos)>,
 }
 
 impl Replay {
     /// A replay that starts from nothing.
     pub fn new(brain: Brain, keep: Option<Keep>) -> Self {
-        Self { brain, keep, seq: Seq(0), now: None, incidents: BTreeMap::new(), anomalies: BTreeMap::new(), rows: 0 }
+        Self { brain, keep, seq: Seq(0), now: None, incidents: BTreeMap::new(), anomalies: BTreeMap::new(), rows: 0, held: None }
     }
 
     /// Feeds one request, after the ticks of the time that passed before it.
@@ -67,7 +71,7 @@ impl Replay {
             tick = tick.plus(step);
         }
         self.now = Some(now.max(message.at));
-        self.rows += message.export.decoded.as_ref().map_or(0, |batch| batch.len() as u64);
+        self.count(&message.export);
         self.step(Record { at: now.max(message.at), body: RecordBody::Batch(message.export) })
     }
 
@@ -75,7 +79,7 @@ impl Replay {
     pub fn feed_record(&mut self, record: Record) -> Result<(), ServiceError> {
         match &record.body {
             RecordBody::Model(_) => return Ok(()),
-            RecordBody::Batch(export) => self.rows += export.decoded.as_ref().map_or(0, |batch| batch.len() as u64),
+            RecordBody::Batch(export) => self.count(export),
             RecordBody::Tick | RecordBody::Decided(_) | RecordBody::Outcome(_) | RecordBody::Stacks(_) => {}
         }
         self.step(record)
@@ -101,6 +105,16 @@ impl Replay {
             keep.store.seal().map_err(failed)?;
         }
         Ok(Outcome { incidents: self.incidents.into_values().collect(), anomalies: self.anomalies })
+    }
+
+    fn count(&mut self, export: &Export) {
+        let Some(batch) = &export.decoded else { return };
+        self.rows += batch.len() as u64;
+        let times = batch.event_times();
+        if let (Some(least), Some(most)) = (times.iter().min(), times.iter().max()) {
+            let (first, last) = self.held.unwrap_or((UnixNanos(*least), UnixNanos(*most)));
+            self.held = Some((first.min(UnixNanos(*least)), last.max(UnixNanos(*most))));
+        }
     }
 
     fn step(&mut self, record: Record) -> Result<(), ServiceError> {

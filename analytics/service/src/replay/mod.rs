@@ -5,6 +5,7 @@ mod files;
 mod fold;
 mod merge;
 mod recognise;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -13,3 +14,4 @@ pub use compare::{Comparison, compare};
 pub use files::find;
 pub use fold::{Keep, Outcome, Replay};
 pub use merge::{Merged, Message};
+pub use window::Window;

@@ -41,6 +41,7 @@ pub fn recover(config: &Config, clock: Arc<dyn Clock>) -> Result<Recovered, Serv
         durability,
         segment_bytes: config.log.segment_bytes,
         segment_age: config.log.segment_age,
+        history_bytes: config.log.history_bytes,
         memory_bytes: share,
         ..LogOptions::new(decoder())
     };

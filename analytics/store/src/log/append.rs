@@ -170,6 +170,7 @@ impl Log {
             }
             Err(source) => {
                 metrics::counter!("geophone_log_append_errors_total").increment(1);
+                self.give_way(&source);
                 let path = segment.path();
                 if let Err(error) = OpenOptions::new().write(true).open(path).and_then(|file| file.set_len(start)) {
                     // A new segment begins either way. The failed append is the caller's to tell.

@@ -6,7 +6,9 @@ mod format;
 #[cfg(test)]
 mod fuzz;
 mod options;
+mod past;
 mod reader;
+mod recording;
 mod recovery;
 mod segment;
 mod shared;
@@ -16,6 +18,7 @@ mod tests;
 
 pub use options::{Durability, LogOptions};
 pub use reader::LogReader;
+pub use recording::Recording;
 pub use recovery::Recovery;
 pub use shared::Log;
 

@@ -29,6 +29,8 @@ pub struct LogOptions {
     pub segment_age: Duration,
     /// With durability `none`, all that the log may hold; else decoded records kept for readers.
     pub memory_bytes: usize,
+    /// Closed segments that nobody needs are kept up to this size, for replays; 0 keeps none.
+    pub history_bytes: u64,
     /// Walks the wire bytes of a batch that comes from disk.
     pub decode: DecodeExport,
     /// Makes named steps fail; tests only.
@@ -36,13 +38,14 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Defaults: fsync, segments of 64 MiB or 30 s, 32 MiB of memory.
+    /// Defaults: fsync, segments of 64 MiB or 30 s, 32 MiB of memory, no history.
     pub fn new(decode: DecodeExport) -> Self {
         Self {
             durability: Durability::Fsync,
             segment_bytes: 64 << 20,
             segment_age: Duration::from_secs(30),
             memory_bytes: 32 << 20,
+            history_bytes: 0,
             decode,
             failpoint: None,
         }

@@ -3,6 +3,7 @@
 use super::{
     append::Writer,
     options::{Durability, LogOptions},
+    past::Past,
     reader::LogReader,
     recovery::{self, Recovery},
     segment::{Segment, lock},
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) sealed: Option<u64>,
     /// Next positions of living readers.
     pub(crate) readers: Vec<Weak<AtomicU64>>,
+    /// What is needed no more, but kept for replays.
+    pub(crate) past: Past,
 }
 
 impl State {
@@ -112,7 +115,8 @@ impl Log {
         metrics::counter!("geophone_log_repaired_bytes_total", "reason" => "torn").increment(recovery.torn_bytes);
         metrics::counter!("geophone_log_repaired_bytes_total", "reason" => "quarantined").increment(recovery.quarantined_bytes);
         let tail = Tail::new(options.memory_bytes);
-        let state = State { segments, next, tail, released: 0, sealed: None, readers: Vec::new() };
+        let past = log_dir.as_deref().filter(|_| !read_only).map_or_else(Past::default, |dir| Past::open(dir, options.history_bytes));
+        let state = State { segments, next, tail, released: 0, sealed: None, readers: Vec::new(), past };
         let log = Self {
             dir: log_dir,
             options,
@@ -201,12 +205,13 @@ impl Log {
             (Durability::Fsync | Durability::Os | Durability::None, _) => state.released + 1,
         };
         let through = state.sealed.map_or(released, |sealed| released.min(sealed + 1));
+        let now = self.now();
         while let Some(oldest) = state.segments.front() {
             let only_file = !oldest.is_memory() && state.segments.len() == 1;
             if !oldest.is_closed() || oldest.end() > through || only_file {
                 break;
             }
-            if let Err(error) = oldest.unlink() {
+            if let Err(error) = state.past.take(oldest, now) {
                 // Tried again at the next release; harmless until then.
                 tracing::warn!("cannot remove {}: {error}", oldest.path().display());
                 break;
@@ -215,6 +220,18 @@ impl Log {
         }
         self.let_go(state);
         self.show(state);
+    }
+
+    /// Drops what was kept for replays before.
+    pub(crate) fn forget_past(&self, before: UnixNanos) {
+        lock(&self.state).past.forget_before(before);
+    }
+
+    /// A write failed: where for want of room, what is kept for replays goes.
+    pub(crate) fn give_way(&self, error: &std::io::Error) {
+        if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
+            lock(&self.state).past.give_way();
+        }
     }
 
     /// Drops columns that every living reader has passed: SQL walks the few rows that it asks for again.

@@ -242,6 +242,40 @@ fn segments_close_and_go() {
     assert_eq!(log.append(vec![tick()]).expect("there is room"), Seq(5));
 }
 
+/// Scenario: segments that nobody needs any more, with a history; the bound is passed, the process starts again, the
+/// disk is full.
+/// Guarantees: what is kept is read in order with what is needed, oldest files go first, and all of it for room.
+#[test]
+fn what_nobody_needs_is_kept_for_replays() {
+    let dir = folder();
+    let fuse = Arc::new(Fuse::default());
+    let options = |history_bytes| LogOptions { segment_bytes: 1, history_bytes, failpoint: Some(fuse.failpoint()), ..log_options() };
+    let recorded = || {
+        let mut recording = Recording::open(dir.path(), log_options().decode).expect("the folder can be listed");
+        let read: Vec<_> = std::iter::from_fn(|| recording.advance().expect("it is whole")).collect();
+        assert_eq!(recording.missing, 0);
+        let is_decoded = |record: &Record| !matches!(&record.body, RecordBody::Batch(export) if export.decoded.is_none());
+        assert!(read.iter().all(|(_, record)| is_decoded(record)));
+        read.iter().map(|(seq, record)| (seq.0, essence(record))).collect::<Vec<_>>()
+    };
+    let all = records(9);
+    let wanted: Vec<(u64, String)> = (1..).zip(all.iter().map(essence)).collect();
+    let (log, _) = open(dir.path(), options(1 << 20));
+    for record in all {
+        log.append(vec![record]).expect("there is room");
+    }
+    log.release(Seq(7));
+    assert_eq!((log.oldest(), recorded()), (Seq(8), wanted.clone()));
+    let kept = fs::read_dir(dir.path().join("log/past")).expect("it is there").flatten();
+    let bytes: u64 = kept.map(|entry| entry.metadata().expect("it is there").len()).sum();
+    drop(log);
+    let (log, found) = open(dir.path(), options(bytes - 1));
+    assert_eq!((found.records, recorded()), (2, wanted[1..].to_vec()), "what is kept is not read at the start");
+    fuse.arm("append.write");
+    log.append(vec![tick()]).expect_err("the disk is full");
+    assert_eq!(recorded(), wanted[7..], "it made room");
+}
+
 /// Scenario: durability `none` with more telemetry than memory.
 /// Guarantees: an acked record stays until every reader passed it; above the bound telemetry is refused
 /// as busy, ticks pass; nothing of the log is on disk.

@@ -69,7 +69,7 @@ impl Sealer {
         }
         let table = Telemetry::of(batch);
         *self.rows.entry(table).or_default() += batch.len() as u64;
-        for (hour, rows, range) in by_hour(Telemetry::times(batch)) {
+        for (hour, rows, range) in by_hour(batch.event_times()) {
             let key = self.partition(table, hour);
             let count = rows.as_ref().map_or(batch.len(), Vec::len);
             let open = self.open.entry(key).or_insert_with(|| {

@@ -180,16 +180,6 @@ impl Telemetry {
         }
     }
 
-    /// Event time of every row: of a span its end.
-    pub(crate) fn times(batch: &Batch) -> &[u64] {
-        match &batch.columns {
-            geophone_proto::Columns::Traces(rows) => rows.end_ns().values(),
-            geophone_proto::Columns::Metrics(rows) => rows.time_ns().values(),
-            geophone_proto::Columns::Logs(rows) => rows.time_ns().values(),
-            geophone_proto::Columns::Profiles(rows) => rows.time_ns().values(),
-        }
-    }
-
     /// The named columns of these rows, in the order named; unknown names are left out.
     pub(crate) fn frame(self, names: &[&str], parts: &[Part]) -> PolarsResult<DataFrame> {
         let height = parts.iter().map(Part::len).sum();
