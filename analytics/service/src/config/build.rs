@@ -198,12 +198,7 @@ impl Config {
             },
             certificates,
             access,
-            log: LogConfig {
-                durability: read.text("log.durability"),
-                segment_bytes: read.size("log.segment_size"),
-                segment_age: read.span("log.segment_age"),
-                history_bytes: read.size("log.history"),
-            },
+            log: read.log(),
             retention: Retention { age: read.span("retention.age"), bytes: read.size("retention.size") },
             detection: Detection {
                 window: read.span("detection.window"),
@@ -459,6 +454,15 @@ impl Reader<'_> {
             }
         }
         parsed
+    }
+
+    fn log(&mut self) -> LogConfig {
+        LogConfig {
+            durability: self.text("log.durability"),
+            segment_bytes: self.size("log.segment_size"),
+            segment_age: self.span("log.segment_age"),
+            history_bytes: self.size("log.history"),
+        }
     }
 
     fn trust(&mut self) -> Trust {
