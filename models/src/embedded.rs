@@ -1,21 +1,33 @@
 //! The embedded runtime: `tract`, called directly.
 //!
 //! Not a general ONNX runtime: what it lacks is refused by name at load. The batch is pinned (faster
-//! than a symbolic one, and recurrent nets need it); a frame is cut and padded to it. A panic of tract
-//! is caught here and becomes an error.
+//! than a symbolic one, and recurrent nets need it); a frame is cut and padded to it. So every size is
+//! known at load; where one would depend on the data, what it costs would too, and the graph is refused.
+//! A panic of tract is caught here and becomes an error.
 
 use crate::{
     error::{ModelError, panic_sentence, quoted, sentence},
     graph::{Graph, operators},
     rewrite::rewrite,
 };
+use geophone_proto::seam::Brake;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tract_onnx::{
     pb::{ModelProto, TensorShapeProto, tensor_shape_proto, type_proto},
     prelude::*,
+    tract_core::{
+        ops::{
+            logic::IfThenElse,
+            scan::{OptScan, Scan},
+        },
+        plan,
+    },
 };
 
 /// Name shown to people.
@@ -30,6 +42,8 @@ pub(crate) struct Embedded {
     width: usize,
     runnable: Arc<TypedRunnableModel>,
     padded: Vec<f32>,
+    /// Once true, no operator begins any more.
+    is_ended: Arc<AtomicBool>,
 }
 
 impl Embedded {
@@ -47,8 +61,17 @@ impl Embedded {
                 });
             }
         }
-        let runnable = contained("load", || plan(proto, &graph.input))?;
-        Ok(Self { width: graph.width, runnable, padded: Vec::new() })
+        let runnable = contained("load", || planned(proto, &graph.input))?;
+        if let Some(operator) = unbounded(runnable.model()) {
+            return Err(ModelError::Unbounded { operator, runtime: format!("the embedded runtime ({NAME})") });
+        }
+        Ok(Self { width: graph.width, runnable, padded: Vec::new(), is_ended: Arc::default() })
+    }
+
+    /// Looked at before each operator, not inside of one; a scan is one.
+    pub fn brake(&self) -> Brake {
+        let is_ended = self.is_ended.clone();
+        Arc::new(move || is_ended.store(true, Ordering::Relaxed))
     }
 
     /// Appends one raw score per row of `x` (row-major) to `scores`.
@@ -59,7 +82,13 @@ impl Embedded {
             self.padded.resize(BATCH * self.width, 0.0);
             let output = contained("run", || {
                 let input = Tensor::from_shape(&[BATCH, self.width], &self.padded)?;
-                let mut outputs = self.runnable.run(tvec!(input.into_tvalue()))?;
+                let mut outputs =
+                    self.runnable.spawn()?.run_plan_with_eval(tvec!(input.into_tvalue()), |context, state, node, inputs| {
+                        if self.is_ended.load(Ordering::Relaxed) {
+                            return Err(TractError::msg("it was told to end"));
+                        }
+                        plan::eval(context, state, node, inputs)
+                    })?;
                 Ok(outputs.swap_remove(0))
             })?;
             if output.len() != BATCH {
@@ -76,7 +105,7 @@ impl Embedded {
 }
 
 /// The graph with its batch pinned, typed and optimised.
-fn plan(mut proto: ModelProto, input: &str) -> TractResult<Arc<TypedRunnableModel>> {
+fn planned(mut proto: ModelProto, input: &str) -> TractResult<Arc<TypedRunnableModel>> {
     pin(&mut proto, input);
     tract_onnx::onnx()
         .with_ignore_output_shapes(true)
@@ -103,6 +132,24 @@ fn pin(proto: &mut ModelProto, input: &str) {
             first.value = Some(tensor_shape_proto::dimension::Value::DimValue(BATCH as i64));
         }
     }
+}
+
+/// The first operator whose output has a size that only the data tells, inside of scans and branches too.
+fn unbounded(model: &TypedModel) -> Option<String> {
+    model.nodes().iter().find_map(|node| {
+        let is_bounded = node.outputs.iter().all(|output| output.fact.shape.is_concrete());
+        let inner = || {
+            if let Some(scan) = node.op_as::<OptScan>() {
+                return unbounded(scan.plan.model());
+            }
+            if let Some(scan) = node.op_as::<Scan>() {
+                return unbounded(&scan.body);
+            }
+            let branches = node.op_as::<IfThenElse>()?;
+            unbounded(&branches.then_body).or_else(|| unbounded(&branches.else_body))
+        };
+        if is_bounded { inner() } else { Some(node.op.name().into_owned()) }
+    })
 }
 
 /// Runs tract so that neither its errors nor its panics go further than a `ModelError`.

@@ -61,6 +61,17 @@ pub enum ModelError {
         /// What to do.
         advice: &'static str,
     },
+    /// What it costs would depend on the data, in a runtime that cannot be stopped everywhere.
+    #[error(
+        "operator `{operator}` gives a tensor whose size depends on the data, and nothing bounds what that costs in {runtime}: install ONNX Runtime \
+(`pip install onnxruntime`) and point ORT_DYLIB_PATH at its library, or export the model without it"
+    )]
+    Unbounded {
+        /// Its name in the runtime.
+        operator: String,
+        /// Which runtime.
+        runtime: String,
+    },
     /// Two widths that must be equal differ.
     #[error(
         "{left} has {left_width} features, but {right} has {right_width}: train the model on the features that `geophone models card` prints"
@@ -104,6 +115,24 @@ pub enum ModelError {
     /// The model does not compute what the card promises.
     #[error("check row {row}: {runtime} computes {found}, but check.parquet expects {expected} within {tolerance}")]
     Differs {
+        /// Row of `check.parquet`.
+        row: usize,
+        /// Who computed.
+        runtime: String,
+        /// By the file.
+        expected: f32,
+        /// By the runtime.
+        found: f32,
+        /// Allowed difference.
+        tolerance: f32,
+    },
+    /// It does, as far as float32 goes, which is not as far as is asked of scores of this size.
+    #[error(
+        "check row {row}: {runtime} computes {found}, but check.parquet expects {expected} within {tolerance}, and float32 does not hold a score \
+of this size so exactly: divide the output inside the graph by a constant, or take its logarithm (any scale is fine), then write the new \
+`sha256` into card.toml and `expected` anew"
+    )]
+    TooLarge {
         /// Row of `check.parquet`.
         row: usize,
         /// Who computed.
@@ -171,12 +200,14 @@ impl ModelError {
             | Self::Signature { .. }
             | Self::NotOnnx { .. }
             | Self::Operator { .. }
+            | Self::Unbounded { .. }
             | Self::Width { .. }
             | Self::Features { .. }
             | Self::Tensor { .. }
             | Self::WeightNan { .. }
             | Self::CheckRows { .. }
             | Self::Differs { .. }
+            | Self::TooLarge { .. }
             | Self::NotFinite { .. }
             | Self::Runtime { .. }
             | Self::Memory { .. }
@@ -193,13 +224,13 @@ impl ModelError {
             Self::Hash { .. } => "hash",
             Self::Key { .. } | Self::Signature { .. } => "signature",
             Self::NotOnnx { .. } => "not_onnx",
-            Self::Operator { .. } => "operator",
+            Self::Operator { .. } | Self::Unbounded { .. } => "operator",
             Self::Width { .. } => "width",
             Self::Features { .. } => "features",
             Self::Tensor { .. } => "tensor",
             Self::WeightNan { .. } | Self::NotFinite { .. } => "nan",
             Self::CheckRows { .. } => "check_rows",
-            Self::Differs { .. } => "differs",
+            Self::Differs { .. } | Self::TooLarge { .. } => "differs",
             Self::Runtime { .. } => "runtime",
             Self::NoRuntime { .. } => "no_runtime",
             Self::Memory { .. } => "memory",

@@ -15,11 +15,14 @@ use geophone_proto::{
     Class,
     feature::FeatureFrame,
     model::ModelCard,
-    seam::{Model, SeamError},
+    seam::{Brake, Model, SeamError},
 };
 
 /// Allowed difference between a check row's expectation and what the runtime computes.
 pub const TOLERANCE: f32 = 1e-3;
+
+/// Relative difference that sums in float32 may come to: a score off by no more is right, but too large for `TOLERANCE`.
+const FLOAT32_SLACK: f32 = 1e-4;
 
 /// Stands for an infinite score: finite, and above everything real.
 const LARGEST: f32 = 1e30;
@@ -95,6 +98,9 @@ impl OnnxModel {
             return Err(ModelError::NotFinite { row, runtime: runtime(), found });
         }
         let difference = (found - expected).abs();
+        if difference > TOLERANCE && difference <= FLOAT32_SLACK * expected.abs() {
+            return Err(ModelError::TooLarge { row, runtime: runtime(), expected, found, tolerance: TOLERANCE });
+        }
         if difference > TOLERANCE {
             return Err(ModelError::Differs { row, runtime: runtime(), expected, found, tolerance: TOLERANCE });
         }
@@ -134,6 +140,13 @@ impl Model for OnnxModel {
             metrics::counter!("geophone_models_scores_not_finite_total").increment(odd);
         }
         Ok(())
+    }
+
+    fn brake(&self) -> Option<Brake> {
+        Some(match &self.engine {
+            Engine::Embedded(embedded) => embedded.brake(),
+            Engine::Native(native) => native.brake(),
+        })
     }
 }
 

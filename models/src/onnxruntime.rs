@@ -8,15 +8,17 @@ use crate::{
     error::{ModelError, quoted, sentence},
     graph::Graph,
 };
+use geophone_proto::seam::Brake;
 use libloading::Library;
 use ort::{
     environment::Environment,
-    session::{Session, builder::GraphOptimizationLevel},
+    session::{RunOptions, Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 use std::{
     ffi::CStr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Largest batch handed over at once.
@@ -77,6 +79,8 @@ fn table(path: &Path) -> Result<(Library, ort::sys::OrtApi, String), String> {
 pub(crate) struct Native {
     runtime: String,
     session: Session,
+    /// Of every run; once told to terminate, they end each at once.
+    options: Arc<RunOptions>,
     input: String,
     output: String,
     width: usize,
@@ -98,8 +102,19 @@ impl Native {
             .map_err(|error| failed(&error))?
             .commit_from_memory(bytes)
             .map_err(|error| failed(&error))?;
+        let options = Arc::new(RunOptions::new().map_err(|error| failed(&error))?);
         let (input, output) = (graph.input.clone(), graph.output.clone());
-        Ok(Self { runtime: opened.name.clone(), session, input, output, width: graph.width })
+        Ok(Self { runtime: opened.name.clone(), session, options, input, output, width: graph.width })
+    }
+
+    /// The runtime looks at it before each operator, those inside of loops included.
+    pub fn brake(&self) -> Brake {
+        let options = self.options.clone();
+        Arc::new(move || {
+            if let Err(error) = options.terminate() {
+                tracing::error!("a run cannot be ended: {error}");
+            }
+        })
     }
 
     /// Appends one raw score per row of `x` (row-major) to `scores`.
@@ -125,7 +140,7 @@ impl Native {
         let failed =
             |error: ort::Error| ModelError::Runtime { runtime: runtime.clone(), doing: "run", reason: sentence(&error.to_string()) };
         let input = TensorRef::from_array_view(([rows, self.width], x)).map_err(failed)?;
-        let outputs = self.session.run(ort::inputs![self.input.as_str() => input]).map_err(failed)?;
+        let outputs = self.session.run_with_options(ort::inputs![self.input.as_str() => input], &*self.options).map_err(failed)?;
         let Some(output) = outputs.get(&self.output) else {
             return Err(ModelError::Tensor { reason: format!("its output `{}` was not computed", quoted(&self.output)) });
         };

@@ -521,3 +521,116 @@ fn scalers_trees_and_encoders_run_everywhere() {
         check_with(directory.path(), &schema(), &Trust::default(), runtime).unwrap_or_else(|error| panic!("{runtime:?}: {error}"));
     }
 }
+
+/// A scalar of this kind, of no rows and columns.
+fn scalar(name: &str, value: f32) -> TensorProto {
+    weight(name, &[], vec![value])
+}
+
+/// `linear`, but over its scores goes a loop with a round for every trillionth by which a feature is above 100.
+fn endless() -> ModelProto {
+    let body = GraphProto {
+        name: "round".into(),
+        node: vec![node("Identity", &["go_on"], &["goes_on"]), node("Add", &["old", "nothing"], &["new"])],
+        initializer: vec![scalar("nothing", 0.0)],
+        input: vec![
+            value("round", &[], DataType::Int64),
+            value("go_on", &[], DataType::Bool),
+            value("old", &[None, Some(1)], DataType::Float),
+        ],
+        output: vec![value("goes_on", &[], DataType::Bool), value("new", &[None, Some(1)], DataType::Float)],
+        ..GraphProto::default()
+    };
+    let int = |name: &str, i: i64| attribute(name, AttributeType::Int, AttributeProto { i, ..AttributeProto::default() });
+    let with = |attributes: Vec<AttributeProto>, node: NodeProto| NodeProto { attribute: attributes, ..node };
+    let mut model = linear();
+    let graph = graph_of(&mut model);
+    graph.initializer.extend([scalar("hundred", 100.0), scalar("many", 1e12)]);
+    graph.node = vec![
+        node("MatMul", &["x", "w"], &["sum"]),
+        with(vec![int("keepdims", 0)], node("ReduceMax", &["x"], &["most"])),
+        node("Sub", &["most", "hundred"], &["above"]),
+        node("Relu", &["above"], &["excess"]),
+        node("Mul", &["excess", "many"], &["wanted"]),
+        with(vec![int("to", DataType::Int64 as i64)], node("Cast", &["wanted"], &["rounds"])),
+        with(
+            vec![attribute("body", AttributeType::Graph, AttributeProto { g: Some(body), ..AttributeProto::default() })],
+            node("Loop", &["rounds", "", "sum"], &["score"]),
+        ),
+    ];
+    model
+}
+
+// Scenario: a loop whose rounds the data tell passes the check, and then is given data for many years.
+// Guarantees: it is ended from another thread and is an error, then and ever after; where loops cannot be ended, they
+// are not let in.
+#[test]
+fn what_does_not_end_is_ended_in_all_runtimes() {
+    let directory = folder(&encode(&endless()));
+    for runtime in runtimes() {
+        let checked = check_with(directory.path(), &schema(), &Trust::default(), runtime);
+        if runtime == Runtime::Embedded {
+            let refused = checked.expect_err("it cannot be ended there").to_string();
+            assert!(refused.contains("`Loop`"), "{refused}");
+            continue;
+        }
+        checked.expect("it is right about its check rows");
+        let mut model = load_with(directory.path(), &Trust::default(), runtime).expect("it passed");
+        let mut scores = Vec::new();
+        model.score(&frame(3, vec![1.0; 3]), &mut scores).expect("no feature is above 100");
+        let brake = model.brake().expect("every runtime has one");
+        let (tell, told) = std::sync::mpsc::channel();
+        let scoring = std::thread::spawn(move || {
+            tell.send(()).expect("the test listens");
+            let outcomes = [0, 1].map(|_| model.score(&frame(3, vec![200.0; 3]), &mut Vec::new()).is_err());
+            (outcomes, model.score(&frame(3, vec![1.0; 3]), &mut Vec::new()).is_err())
+        });
+        told.recv().expect("it began");
+        brake();
+        assert_eq!(scoring.join().expect("no panic"), ([true, true], true));
+    }
+}
+
+#[test]
+fn a_brake_that_was_pulled_holds_for_ever() {
+    let mut model = shipped_with(Runtime::Embedded).expect("the shipped model loads");
+    let width = model.card().features.len();
+    let mut scores = Vec::new();
+    model.score(&frame(width, vec![0.0; width]), &mut scores).expect("the frame fits");
+    model.brake().expect("every runtime has one")();
+    let error = model.score(&frame(width, vec![0.0; width]), &mut scores).expect_err("it was ended");
+    assert!(error.message.contains("told to end"), "{error}");
+}
+
+// Scenario: the places of what is not zero, of which there are as many as the data tell.
+// Guarantees: the embedded runtime refuses it by name, before anything is computed.
+#[test]
+fn sizes_that_the_data_tell_are_refused_by_the_embedded_runtime() {
+    let mut model = linear();
+    graph_of(&mut model).node = vec![
+        node("MatMul", &["x", "w"], &["sum"]),
+        node("NonZero", &["x"], &["places"]),
+        NodeProto {
+            attribute: vec![attribute("to", AttributeType::Int, AttributeProto { i: DataType::Float as i64, ..AttributeProto::default() })],
+            ..node("Cast", &["places"], &["numbers"])
+        },
+        node("ReduceMax", &["numbers"], &["most"]),
+        node("Add", &["sum", "most"], &["score"]),
+    ];
+    let error = check_with(folder(&encode(&model)).path(), &schema(), &Trust::default(), Runtime::Embedded).expect_err("it is unbounded");
+    assert!(matches!(error, ModelError::Unbounded { .. }), "{error}");
+}
+
+// Scenario: scores of ten million, right within float32.
+// Guarantees: the refusal says that they are too large to be held against 1e-3, and what to do.
+#[test]
+fn scores_too_large_to_compare_are_refused_with_advice() {
+    let mut model = linear();
+    graph_of(&mut model).initializer = vec![weight("w", &[3, 1], vec![1e7, 2e7, 3e7])];
+    let directory = folder(&encode(&model));
+    let (x, expected) = rows();
+    let expected: Vec<f32> = expected.iter().map(|score| score * 1.000_01e7).collect();
+    put(directory.path(), "check.parquet", &parquet(&schema().names, &x, &expected));
+    let error = refused(directory.path(), "logarithm");
+    assert!(matches!(error, ModelError::TooLarge { .. }), "{error}");
+}

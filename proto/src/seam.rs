@@ -9,6 +9,7 @@ use crate::{
     stacks::{StackAnswer, StackRequest},
     time::UnixNanos,
 };
+use std::sync::Arc;
 
 /// Where the wall clock is read. Implementations: the system's, a test's.
 pub trait Clock: Send + Sync {
@@ -22,6 +23,10 @@ pub trait Transform: Send + Sync {
     fn apply(&self, batch: Batch) -> Result<Batch, SeamError>;
 }
 
+/// Pulled from another thread, it ends the call of `score` that goes on, as soon as the runtime looks at it; every
+/// later call is an error at once.
+pub type Brake = Arc<dyn Fn() + Send + Sync>;
+
 /// Scores feature rows. Higher = more anomalous; any scale, calibration follows.
 pub trait Model: Send {
     /// What it is; its `features` are those of the frames it takes.
@@ -29,6 +34,11 @@ pub trait Model: Send {
 
     /// Writes one raw score per row to `scores` (cleared first): finite, or NaN where it has none.
     fn score(&mut self, frame: &FeatureFrame, scores: &mut Vec<f32>) -> Result<(), SeamError>;
+
+    /// What ends a call that takes too long; none where nothing can.
+    fn brake(&self) -> Option<Brake> {
+        None
+    }
 }
 
 /// Finds stacks of spans, back in time.

@@ -157,6 +157,25 @@ fn what_is_not_sound_is_not_let_in() {
     assert_eq!(server.get("/livez")["status"], "ok");
 }
 
+/// Scenario: a model has the mark of one that hung in an earlier life of the server.
+/// Guarantees: no step takes it, until its files are added, and so checked, again.
+#[test]
+fn a_model_that_was_given_up_is_added_again_first() {
+    let house = House::new();
+    let server = house.start();
+    let folder = house.twin("twin", "1");
+    geophone(&server, &["models", "add", &folder]).expect("it is sound");
+    assert_eq!(server.stop(), Some(0));
+    std::fs::write(house.kept("twin", "1").join("given_up"), "hung").expect("the folder is there");
+    let server = house.start();
+    for step in ["shadow", "canary", "promote"] {
+        let refused = geophone(&server, &["models", step, "twin@1"]).expect_err(step);
+        assert!(refused.contains("hung while it scored and was given up"), "{refused}");
+    }
+    geophone(&server, &["models", "add", &folder]).expect("it is sound");
+    assert_eq!(geophone(&server, &["models", "promote", "twin@1"]).expect("it has another chance")["state"], "active");
+}
+
 /// Scenario: the sample data are replayed with a copy of the shipped model beside, then with a configuration that
 /// looks at other windows; then the first once more.
 /// Guarantees: equal models differ in nothing; another window length moves or changes incidents; output is byte-equal.

@@ -151,6 +151,9 @@ async fn take_step(
     let submitted = rooms.submitter.submit(RecordBody::Model(step.clone())).await;
     submitted.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, format!("the step could not be written: {error}")))?;
     metrics::counter!("geophone_models_steps_total", "step" => verb.to_owned()).increment(1);
+    if verb == "rollback" {
+        metrics::counter!("geophone_models_rollbacks_total", "cause" => "manual").increment(1);
+    }
     if let Some(key) = key {
         rooms.remember(key, asked);
     }
@@ -188,6 +191,9 @@ fn plan(rooms: &Rooms, name: &str, verb: &str, wish: &Wish) -> Result<Option<(Mo
     let model = known.card.model_ref();
     let shown = model.clone();
     let is_active = model == line_up.active;
+    if matches!(verb, "shadow" | "canary" | "promote") {
+        is_sound(rooms, &model)?;
+    }
     match verb {
         "shadow" | "canary" if is_active => {
             conflict(format!("{}@{} is the active model: it cannot be tried beside itself", model.name, model.version))
@@ -218,6 +224,7 @@ fn roll_back(rooms: &Rooms, line_up: &LineUp, name: &str, wish: &Wish) -> Result
     }
     if model == line_up.active {
         if let Some(back) = line_up.before.last() {
+            is_sound(rooms, back)?;
             return Ok((ModelStep::Rollback { model, reason }, back.clone()));
         }
         let trial = line_up.trials.iter().find(|trial| state_of(line_up, &trial.model) == "canary");
@@ -228,6 +235,18 @@ fn roll_back(rooms: &Rooms, line_up: &LineUp, name: &str, wish: &Wish) -> Result
     }
     let state = state_of(line_up, &model);
     Err(Refusal::new(StatusCode::CONFLICT, format!("{}@{} does not score: it is {state}", model.name, model.version)))
+}
+
+/// A model that hung or died once would do it again.
+fn is_sound(rooms: &Rooms, model: &ModelRef) -> Result<(), Refusal> {
+    let Some(how) = rooms.models.given_up(model) else { return Ok(()) };
+    let ModelRef { name, version, .. } = model;
+    Err(Refusal::new(
+        StatusCode::CONFLICT,
+        format!(
+            "{name}@{version} {how} while it scored and was given up: mend it and add it with another version, or add the same files again"
+        ),
+    ))
 }
 
 fn find(rooms: &Rooms, name: &str) -> Result<Known, Refusal> {

@@ -1,5 +1,6 @@
 //! A model that is not ours, on a thread of its own: one that hangs or panics costs an error, not the
-//! brain. What it swells or crashes natively was tried in a child process before it came here.
+//! brain, and no core either: its runtime is told to end. What it swells or crashes natively was tried in a
+//! child process before it came here.
 
 use super::stopwatch::Stopwatch;
 use crate::{error::ServiceError, wiring::plain};
@@ -7,7 +8,7 @@ use geophone_proto::{
     Class,
     feature::FeatureFrame,
     model::ModelCard,
-    seam::{Model, SeamError},
+    seam::{Brake, Model, SeamError},
 };
 use std::{
     sync::{
@@ -24,24 +25,34 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 type Answer = Result<Vec<f32>, SeamError>;
 
+/// Told once, when a model is given up, how it went: `hung` or `died`.
+pub type Obituary = Box<dyn Fn(&str) + Send>;
+
 /// The brain's end of it.
 pub struct Guarded {
     card: ModelCard,
     /// None once it hung or died.
     line: Option<(SyncSender<FeatureFrame>, Receiver<Answer>)>,
+    brake: Option<Brake>,
+    obituary: Obituary,
     watch: Arc<Stopwatch>,
     patience: Duration,
 }
 
 impl Guarded {
     /// Moves the model to its thread, which ends with this value.
-    pub fn start(model: Box<dyn Model>, watch: Arc<Stopwatch>) -> Result<Self, ServiceError> {
-        Self::with_patience(model, watch, PATIENCE)
+    pub fn start(model: Box<dyn Model>, watch: Arc<Stopwatch>, obituary: Obituary) -> Result<Self, ServiceError> {
+        Self::with_patience(model, watch, obituary, PATIENCE)
     }
 
     /// The same with another patience.
-    pub fn with_patience(mut model: Box<dyn Model>, watch: Arc<Stopwatch>, patience: Duration) -> Result<Self, ServiceError> {
-        let card = model.card().clone();
+    pub fn with_patience(
+        mut model: Box<dyn Model>,
+        watch: Arc<Stopwatch>,
+        obituary: Obituary,
+        patience: Duration,
+    ) -> Result<Self, ServiceError> {
+        let (card, brake) = (model.card().clone(), model.brake());
         let (to_model, frames) = sync_channel::<FeatureFrame>(1);
         let (answers, from_model) = sync_channel::<Answer>(1);
         plain("model", move || {
@@ -53,7 +64,7 @@ impl Guarded {
                 }
             }
         })?;
-        Ok(Self { card, line: Some((to_model, from_model)), watch, patience })
+        Ok(Self { card, line: Some((to_model, from_model)), brake, obituary, watch, patience })
     }
 
     fn ask(&mut self, frame: FeatureFrame, scores: &mut Vec<f32>) -> Result<(), SeamError> {
@@ -76,7 +87,10 @@ impl Guarded {
                 metrics::counter!("geophone_models_abandoned_total", "reason" => how).increment(1);
                 tracing::error!("{} {how} and is not asked again", name());
                 let error = failed(format!("{} {how}", name()));
+                // Its thread ends with the call, because nobody waits for the answer.
                 self.line = None;
+                self.brake.take().into_iter().for_each(|brake| brake());
+                (self.obituary)(how);
                 Err(error)
             }
         }

@@ -18,7 +18,7 @@ use geophone_proto::{
     seam::Model,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,6 +26,8 @@ use std::{
 
 /// Models loaded beforehand that nobody has taken yet.
 const BENCH_MAX: usize = 4;
+/// In the folder of a model that hung or died while it scored: how.
+const GIVEN_UP_FILE: &str = "given_up";
 /// Where the line-up stands outside of log and snapshot, for the day that neither can tell.
 const LINE_UP_FILE: &str = "line_up.json";
 
@@ -46,6 +48,8 @@ pub struct Registry {
     known: Mutex<BTreeMap<ModelRef, Known>>,
     bench: Mutex<Vec<Box<dyn Model>>>,
     watches: Mutex<BTreeMap<ModelRef, Arc<Stopwatch>>>,
+    /// Models on their way back that the log does not show yet.
+    leaving: Mutex<BTreeSet<ModelRef>>,
     /// Held by whoever adds a model: one check at a time.
     adding: Mutex<u64>,
 }
@@ -74,6 +78,7 @@ impl Registry {
             known: Mutex::default(),
             bench: Mutex::default(),
             watches: Mutex::default(),
+            leaving: Mutex::default(),
             adding: Mutex::default(),
         }
     }
@@ -153,9 +158,30 @@ impl Registry {
         }
         let watch = lock(&self.watches).entry(model.clone()).or_default().clone();
         // Our own model is trusted not to hang; a thread of its own would only cost.
-        let timed: Box<dyn Model> =
-            if folder.is_some() { Box::new(Guarded::start(loaded, watch)?) } else { Box::new(watch.around(loaded)) };
-        Ok(timed)
+        let Some(folder) = folder else { return Ok(Box::new(watch.around(loaded))) };
+        let obituary = Box::new(move |how: &str| {
+            let path = folder.join(GIVEN_UP_FILE);
+            if let Err(error) = fs::write(&path, how) {
+                tracing::error!("{} was not written, so the model may be promoted again: {error}", path.display());
+            }
+        });
+        Ok(Box::new(Guarded::start(loaded, watch, obituary)?))
+    }
+
+    /// How a model went that hung or died while it scored; it plays no part until it is added again.
+    pub fn given_up(&self, model: &ModelRef) -> Option<String> {
+        let folder = lock(&self.known).get(model)?.folder.clone()?;
+        fs::read_to_string(folder.join(GIVEN_UP_FILE)).ok()
+    }
+
+    /// Notes that a model is to go back by itself; false if that is on its way already.
+    pub fn is_to_leave(&self, model: &ModelRef) -> bool {
+        lock(&self.leaving).insert(model.clone())
+    }
+
+    /// The wish was lost: it may be made again.
+    pub fn stays(&self, model: &ModelRef) {
+        lock(&self.leaving).remove(model);
     }
 
     /// How fast a model has been lately.
@@ -197,6 +223,7 @@ impl Registry {
         if let Some(same) = self.find(&format!("{}@{}", card.name, card.version)) {
             return if same.card == card {
                 self.sign(&same, incoming)?;
+                self.take_back(&same, incoming)?;
                 Ok((same, false))
             } else {
                 Err(ServiceError::Room { class: Class::Busy, message: taken(&card) })
@@ -216,6 +243,15 @@ impl Registry {
         Ok((known, true))
     }
 
+    /// A model that was given up is given another chance if it passes the check once more.
+    fn take_back(&self, same: &Known, incoming: &Path) -> Result<(), ServiceError> {
+        let Some(mark) = same.folder.as_ref().map(|folder| folder.join(GIVEN_UP_FILE)).filter(|mark| mark.exists()) else {
+            return Ok(());
+        };
+        trial_run::in_child(incoming, self.memory_bytes, &self.trust)?;
+        fs::remove_file(&mark).map_err(ServiceError::io(format!("remove {}", mark.display())))
+    }
+
     /// A model that came here unsigned, or signed by somebody trusted no more, is given the signature that came now.
     fn sign(&self, same: &Known, incoming: &Path) -> Result<(), ServiceError> {
         let Some(folder) = same.folder.as_ref().filter(|folder| geophone_models::read_trusted_card(folder, &self.trust).is_err()) else {
@@ -231,8 +267,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Keeps which model scores where neither log nor snapshot is needed to read it.
+    /// Keeps which model scores where neither log nor snapshot is needed to read it, and counts those that went back by
+    /// themselves.
     pub fn keep_line_up(&self, line_up: &LineUp) {
+        self.count_the_gone(line_up);
         let shelf = self.data_dir.join("models");
         let path = shelf.join(LINE_UP_FILE);
         let kept = LineUp { trials: Vec::new(), ..line_up.clone() };
@@ -245,6 +283,16 @@ impl Registry {
         if let Err(error) = written {
             tracing::error!("{} was not written: {error}", path.display());
         }
+    }
+
+    fn count_the_gone(&self, line_up: &LineUp) {
+        lock(&self.leaving).retain(|model| {
+            let plays = line_up.active == *model || line_up.trials.iter().any(|trial| trial.model == *model);
+            if !plays && line_up.retired.iter().any(|retired| retired.model == *model) {
+                metrics::counter!("geophone_models_rollbacks_total", "cause" => "automatic").increment(1);
+            }
+            plays
+        });
     }
 
     /// What `keep_line_up` kept.

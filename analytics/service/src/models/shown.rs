@@ -51,6 +51,7 @@ fn one(registry: &Registry, line_up: &LineUp, known: &Known) -> ModelShown {
         "state": state_of(line_up, &model),
         "runtime": geophone_models::runtime().name,
         "reason": retired.map(|retired| &retired.reason),
+        "given_up": registry.given_up(&model),
         "latency": registry.latency(&model),
         "trial": trial.map(|trial| report(registry, trial)),
     })

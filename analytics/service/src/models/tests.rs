@@ -11,7 +11,7 @@ use geophone_proto::{
     SeriesKey, UnixNanos,
     feature::FeatureFrame,
     model::{LineUp, ModelCard, ModelRef},
-    seam::{Model, SeamError},
+    seam::{Brake, Model, SeamError},
 };
 use std::{
     path::Path,
@@ -98,8 +98,8 @@ fn versions_are_compared_as_numbers() {
     assert_eq!(parse_name("a@b"), ("a", Some("b")));
 }
 
-/// Waits for a word before each answer.
-struct Waiting(ModelCard, Mutex<mpsc::Receiver<bool>>);
+/// Waits for a word before each answer; its brake is the last word.
+struct Waiting(ModelCard, Mutex<mpsc::Receiver<bool>>, mpsc::SyncSender<bool>);
 
 impl Model for Waiting {
     fn card(&self) -> &ModelCard {
@@ -112,6 +112,11 @@ impl Model for Waiting {
         scores.extend(frame.x.iter().copied());
         Ok(())
     }
+
+    fn brake(&self) -> Option<Brake> {
+        let word = self.2.clone();
+        Some(Arc::new(move || drop(word.try_send(false))))
+    }
 }
 
 fn frame(rows: usize) -> FeatureFrame {
@@ -119,15 +124,18 @@ fn frame(rows: usize) -> FeatureFrame {
 }
 
 // Scenario: a model answers, then hangs; another panics.
-// Guarantees: answers come in order over several pieces; a hang or panic is an error at once and for ever.
+// Guarantees: answers come in order over several pieces; a hang or panic is an error at once and for ever, told once;
+// the thread that hung is ended.
 #[test]
 fn a_model_that_hangs_is_left_alone() {
     // Long enough for answers on a busy machine; only the hang is waited for.
     for (last, why, patience) in [(None, "hung", 2), (Some(false), "died", 60)] {
         let (word, words) = mpsc::sync_channel(8);
         let watch = Arc::new(Stopwatch::default());
-        let model = Box::new(Waiting(geophone_models::shipped_card(), Mutex::new(words)));
-        let mut guarded = Guarded::with_patience(model, watch.clone(), Duration::from_secs(patience)).expect("a thread starts");
+        let model = Box::new(Waiting(geophone_models::shipped_card(), Mutex::new(words), word.clone()));
+        let (tell, told) = mpsc::channel();
+        let obituary = Box::new(move |how: &str| tell.send(how.to_owned()).expect("the test listens"));
+        let mut guarded = Guarded::with_patience(model, watch.clone(), obituary, Duration::from_secs(patience)).expect("a thread starts");
         let mut scores = Vec::new();
         (0..3).for_each(|_| word.send(true).expect("it listens"));
         guarded.score(&frame(10_000), &mut scores).expect("it answers");
@@ -137,6 +145,9 @@ fn a_model_that_hangs_is_left_alone() {
         assert!(error.message.contains(why), "{error}");
         let again = guarded.score(&frame(1), &mut scores).expect_err("not asked again");
         assert!(again.message.contains("not asked again"), "{again}");
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [why]);
+        // Its thread owned the other end, and every word that it may still read has been sent.
+        while word.send(true).is_ok() {}
         assert_eq!(watch.latency().map(|latency| latency.calls), Some(1), "one window in pieces");
     }
 }

@@ -144,10 +144,13 @@ impl Dispatcher {
 
     /// Through the log; asked for again by the next window where there is no room.
     fn roll_back(&self, model: &ModelRef, reason: &str) {
-        metrics::counter!("geophone_models_rollbacks_total", "cause" => "automatic").increment(1);
+        if !self.models.is_to_leave(model) {
+            return;
+        }
         tracing::warn!("model {}@{} goes: {reason}", model.name, model.version);
         let step = ModelStep::Rollback { model: model.clone(), reason: reason.to_owned() };
         if !self.submitter.submit_unwatched(RecordBody::Model(step)) {
+            self.models.stays(model);
             metrics::counter!("geophone_models_rollbacks_lost_total").increment(1);
         }
     }

@@ -253,12 +253,13 @@ impl Site {
             let line_up = view.line_up();
             let on_trial = line_up.trials.iter().map(|trial| &trial.model);
             for model in std::iter::once(&line_up.active).chain(on_trial.filter(|model| **model != line_up.active)) {
-                let Some(reason) = models.is_slow(model, bound) else { continue };
-                metrics::counter!("geophone_models_rollbacks_total", "cause" => "automatic").increment(1);
+                let Some(reason) = models.is_slow(model, bound).filter(|_| models.is_to_leave(model)) else { continue };
                 tracing::warn!("model {}@{} goes: {reason}", model.name, model.version);
                 let step = ModelStep::Rollback { model: model.clone(), reason };
                 // Where there is no room, the next second comes here again.
-                submitter.submit_unwatched(RecordBody::Model(step));
+                if !submitter.submit_unwatched(RecordBody::Model(step)) {
+                    models.stays(model);
+                }
             }
         }
     }
