@@ -579,7 +579,7 @@ fn what_does_not_end_is_ended_in_all_runtimes() {
         let mut scores = Vec::new();
         model.score(&frame(3, vec![1.0; 3]), &mut scores).expect("no feature is above 100");
         let brake = model.brake().expect("every runtime has one");
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         let scoring = std::thread::spawn(move || {
             tell.send(()).expect("the test listens");
             let outcomes = [0, 1].map(|_| model.score(&frame(3, vec![200.0; 3]), &mut Vec::new()).is_err());

@@ -115,7 +115,9 @@ impl Model for Waiting {
 
     fn brake(&self) -> Option<Brake> {
         let word = self.2.clone();
-        Some(Arc::new(move || drop(word.try_send(false))))
+        Some(Arc::new(move || {
+            let _ = word.try_send(false);
+        }))
     }
 }
 
@@ -133,7 +135,7 @@ fn a_model_that_hangs_is_left_alone() {
         let (word, words) = mpsc::sync_channel(8);
         let watch = Arc::new(Stopwatch::default());
         let model = Box::new(Waiting(geophone_models::shipped_card(), Mutex::new(words), word.clone()));
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(8);
         let obituary = Box::new(move |how: &str| tell.send(how.to_owned()).expect("the test listens"));
         let mut guarded = Guarded::with_patience(model, watch.clone(), obituary, Duration::from_secs(patience)).expect("a thread starts");
         let mut scores = Vec::new();
