@@ -225,14 +225,17 @@ print(source if ready else "no data sets or no program here: nothing is shown")"
     plt.show()""",
     """## The series with most alerts, and what was labelled""",
     """if ready:
+    def day(seconds):
+        return np.asarray(seconds).astype("datetime64[s]")
+
     alerts = scored.group_by("series_id").agg(pl.col("alert").cast(pl.Int64).sum()).sort("alert", descending=True)
     figure, axes = plt.subplots(3, 1, figsize=(9, 6.5))
     for axis, series in zip(axes, alerts["series_id"]):
         one, told = rows.filter(pl.col("series_id") == series), scored.filter(pl.col("series_id") == series)
-        axis.plot(one["timestamp"], one["value"], color="#3b6ea8", linewidth=0.7)
+        axis.plot(day(one["timestamp"]), one["value"], color="#3b6ea8", linewidth=0.7)
         for first, last in labels.filter(pl.col("series_id") == series).select(begin, end).iter_rows():
-            axis.axvspan(first, last, color="#b3362d", alpha=0.15)
-        axis.twinx().fill_between(told["timestamp"], told["score"].fill_nan(0), color="#b3662d", alpha=0.35, linewidth=0)
+            axis.axvspan(day(first), day(last), color="#b3362d", alpha=0.15)
+        axis.twinx().fill_between(day(told["timestamp"]), told["score"].fill_nan(0), color="#b3662d", alpha=0.35, linewidth=0)
         axis.set_title(series, fontsize=9, loc="left")
     figure.tight_layout()
     plt.show()""",

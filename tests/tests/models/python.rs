@@ -1,12 +1,12 @@
 //! The scripts and notebooks of the garden against the real binary.
 
-use super::house::House;
+use super::house::{self, House};
 use geophone_tests::{
     place,
     server::{binary, eventually},
 };
-use serde_json::json;
-use std::process::Command;
+use serde_json::{Value, json};
+use std::{path::Path, process::Command};
 
 /// A Python that has what the garden needs; else the test is a skip with a message.
 fn garden() -> Option<std::path::PathBuf> {
@@ -49,8 +49,17 @@ fn the_script_brings_a_model_from_rows_to_promotion() {
     assert_eq!(items["items"][0]["name"], json!("mine"), "{items}");
 }
 
-/// Scenario: every notebook is executed from top to bottom, headless.
-/// Guarantees: no cell fails.
+/// PNG images among a notebook's outputs.
+fn figures(notebook: &Path) -> usize {
+    let text = std::fs::read(notebook).unwrap_or_else(|error| panic!("{}: {error}", notebook.display()));
+    let notebook: Value = serde_json::from_slice(&text).expect("a notebook is JSON");
+    let cells = notebook["cells"].as_array().into_iter().flatten();
+    let outputs = cells.filter_map(|cell| cell["outputs"].as_array()).flatten();
+    outputs.filter(|output| output["data"]["image/png"].as_str().is_some_and(|image| image.len() > 1_000)).count()
+}
+
+/// Scenario: every notebook is executed from top to bottom, headless; the sample data are replayed to be explored.
+/// Guarantees: no cell fails, and each holds its figures afterwards.
 #[test]
 fn notebooks_run_from_top_to_bottom() {
     let Some(python) = garden() else { return };
@@ -65,12 +74,26 @@ fn notebooks_run_from_top_to_bottom() {
         eprintln!("skipped: {} is not built (a plain `cargo test` builds it)", features.display());
         return;
     }
+    let work = tempfile::tempdir().expect("a temporary folder");
+    let (data, out) = (work.path().join("data"), work.path().join("out"));
+    let mut replay = Command::new(binary());
+    replay.arg("replay").arg(house::sample_data()).arg("--save").arg(&data);
+    assert!(replay.output().expect("the binary starts").status.success());
     let mut run = Command::new("sh");
     run.arg(place::repository().join("notebooks/run.sh"))
+        .arg(&out)
+        .env("MPLBACKEND", "Agg")
+        .env("GEOPHONE_DATA", &data)
         .env("PYTHON", python)
         .env("GEOPHONE_QUICK", "1")
         .env("GEOPHONE_BIN", binary())
         .env("GEOPHONE_FEATURES_CSV", features);
     let output = run.output().expect("a shell starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut wanted = vec![("01_explore", 2), ("02_train_default", 1), ("03_bring_your_own_model", 1)];
+    wanted.extend(place::datasets().map(|_| ("04_evaluate", 1)));
+    for (name, least) in wanted {
+        let found = figures(&out.join(name).with_extension("ipynb"));
+        assert!(found >= least, "{name} holds {found} figures");
+    }
 }
