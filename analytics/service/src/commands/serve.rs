@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::ServiceError,
-    wiring::{Addresses, Service, SystemClock, io_runtime},
+    wiring::{Addresses, Service, SystemClock, io_runtime, share_heaps},
 };
 use clap::Args;
 use serde_json::json;
@@ -31,6 +31,7 @@ impl Serve {
     /// Runs until SIGTERM or Ctrl-C.
     pub fn run(self) -> Result<(), ServiceError> {
         let config = self.service.resolve()?;
+        share_heaps(config.memory_limit);
         io_runtime()?.block_on(async {
             let [mut terminate, mut interrupt, mut hang_up] = signals()?;
             let mut service = Service::start(config, Arc::new(SystemClock)).await?;

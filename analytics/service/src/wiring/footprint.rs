@@ -1,6 +1,6 @@
 //! Gives back the pages of the program itself that are mapped and not needed now: start-up passes once through much of
-//! it. They are clean, so the kernel reads them again from the file when they are wanted. Not the heap; not libraries.
-//! Called by the ticker's upkeep. Invariant: only pages that equal the file are let go.
+//! it. They are clean, so the kernel reads them again from the file when they are wanted. Not libraries; of the heap only
+//! how many there are. Called by the ticker's upkeep. Invariant: only pages that equal the file are let go.
 
 use std::{fs, io, ops::Range};
 
@@ -41,6 +41,21 @@ fn clean(smaps: &str, program: &str) -> Vec<(Range<usize>, u64)> {
 fn range_of(line: &str) -> Option<Range<usize>> {
     let (from, to) = line.split(' ').next()?.split_once('-')?;
     Some(usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?)
+}
+
+/// Below this, memory is dearer than the time that threads lose by waiting for each other's heap.
+const SCARCE_BYTES: u64 = 256 << 20;
+
+/// Lets all threads share two heaps where memory is scarce: of a heap of its own each keeps what it has freed. To be
+/// called before there are threads; does nothing where the C library is not glibc.
+pub fn share_heaps(memory_limit: u64) {
+    #[cfg(target_env = "gnu")]
+    if memory_limit < SCARCE_BYTES {
+        // SAFETY: sets a number that the allocator reads when it makes its next heap; no memory is touched.
+        #[allow(unsafe_code, reason = "no safe form of this call exists")]
+        let done = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+        tracing::debug!(done, "threads share two heaps");
+    }
 }
 
 #[allow(unsafe_code, reason = "no safe form of this call exists")]

@@ -24,6 +24,7 @@ mod threads;
 mod upkeep;
 
 pub use clock::SystemClock;
+pub use footprint::share_heaps;
 pub use pulse::Pulse;
 pub use recovery::decoder;
 pub use service::Service;
