@@ -10,6 +10,7 @@ use super::{
     metered, phrase,
     pulse::Pulse,
     suspects::Scene,
+    unanswered,
     weight::ramp,
 };
 use crate::window::SeriesIndex;
@@ -112,6 +113,7 @@ fn said_latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
     let mut blames = Vec::new();
     let mut waits: BTreeMap<ServiceId, (f64, Vec<Blame>)> = BTreeMap::new();
     let mut gaps: BTreeMap<ServiceId, f64> = BTreeMap::new();
+    let silent = unanswered::callees(scene, scope);
     for id in scope {
         let (rates, edge_rates) = (scene.rates(*id), scene.edge_rates(*id));
         for (place, name, pulse) in scene.series_of(*id) {
@@ -130,6 +132,10 @@ fn said_latency(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
             match place.caller {
                 Some(caller) => *gaps.entry(caller).or_default() += amount,
                 None if place.outgoing => {
+                    if let Some(callee) = silent.get(&(*id, name.name.as_str())) {
+                        blames.push(Blame { service: *callee, ..blame });
+                        continue;
+                    }
                     let entry = waits.entry(*id).or_default();
                     entry.0 += amount;
                     entry.1.push(blame);
@@ -207,14 +213,17 @@ pub fn errors(scene: &Scene<'_>, scope: &BTreeSet<ServiceId>) -> Vec<Blame> {
                     amount
                 }
                 (Aspect::EdgeErrors, Some(caller)) => {
-                    let amount = added * edge_rates.get(&(caller, name.name.as_str())).copied().unwrap_or(1.0);
+                    let unanswered = unanswered::failures(scene, *id, name, &pulse);
+                    let rate = || edge_rates.get(&(caller, name.name.as_str())).copied().unwrap_or(1.0);
+                    let amount = unanswered.unwrap_or_else(|| added * rate());
                     *over.entry((caller, *id)).or_default() += amount.max(0.0);
                     amount * 0.5
                 }
                 _ => 0.0,
             };
             if amount > words.get(id).map_or(0.0, |most| most.0) {
-                words.insert(*id, (amount, name.name.clone(), sentence(name, &pulse)));
+                let sentence = unanswered::sentence(scene, *id, name, &pulse).unwrap_or_else(|| sentence(name, &pulse));
+                words.insert(*id, (amount, name.name.clone(), sentence));
             }
         }
     }

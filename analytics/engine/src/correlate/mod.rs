@@ -14,6 +14,7 @@ mod phrase;
 mod pulse;
 mod suspects;
 mod tails;
+mod unanswered;
 mod verdict;
 mod visits;
 mod weight;

@@ -147,6 +147,11 @@ impl Pulse {
         if least >= SILENT_MAX { u32::from(least) } else { 0 }
     }
 
+    /// Samples a window that are usual, if there were none before the series was first seen.
+    pub fn usual_count_since_ever(&self) -> f64 {
+        self.usual_count * (f64::from(self.age) * USUAL).min(1.0)
+    }
+
     /// Whether the series itself is new: nothing is known of what is usual.
     pub fn is_new(&self) -> bool {
         self.age <= NEW_MAX

@@ -77,6 +77,18 @@ impl Stage {
         }
     }
 
+    /// Calls that get no answer: there are none but where `change` says so.
+    fn unanswered(&mut self, caller: &str, callee: &str) {
+        let index = self.series(callee, ("POST", SeriesKind::EdgeErrorRatio), Some(caller), 1.0);
+        let labels = [("caller", caller), ("inferred", "true")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let series = Series::new(Tenant::default(), callee, "POST", SeriesKind::EdgeErrorRatio, labels.into());
+        self.names[index as usize] = Arc::new(series);
+    }
+
+    fn samples(&self, index: usize, actual: f64) -> f64 {
+        if is_inferred(&self.names[index]) && actual <= 0.0 { 0.0 } else { 200.0 }
+    }
+
     /// frontend -> {checkout -> payment -> ledger, catalog}, other -> lonely.
     fn shop() -> Self {
         Self::with_kinds(true)
@@ -109,7 +121,9 @@ impl Stage {
                 .enumerate()
                 .map(|(index, series)| wobble(index, self.now) * self.normal[index] * change(series, number))
                 .collect();
-            let flags: Vec<Flag> = (0..self.names.len()).filter_map(|index| self.flag(index, actual[index])).collect();
+            let said = (0..self.names.len()).filter(|index| !is_inferred(&self.names[*index])).collect::<Vec<_>>();
+            let flags: Vec<Flag> = said.into_iter().filter_map(|index| self.flag(index, actual[index])).collect();
+            let rows: Vec<(SeriesIndex, f64)> = (0..).zip(actual.iter().enumerate().map(|(at, value)| self.samples(at, *value))).collect();
             let window = ScoredWindow {
                 features: FeatureFrame {
                     at: self.at(),
@@ -125,7 +139,6 @@ impl Stage {
                 actual,
                 ..ScoredWindow::default()
             };
-            let rows: Vec<(SeriesIndex, f64)> = (0..self.names.len() as SeriesIndex).map(|index| (index, 200.0)).collect();
             let sight = Sight {
                 window: &window,
                 rows: &rows,
@@ -182,6 +195,10 @@ impl Stage {
         assert_eq!(self.incidents.len(), 1, "{:#?}", self.incidents.values().map(|incident| &incident.title).collect::<Vec<_>>());
         self.incidents.values().next().expect("there is one")
     }
+}
+
+fn is_inferred(series: &Series) -> bool {
+    series.labels.get("inferred").is_some()
 }
 
 /// +-4 %, repeatable.
@@ -259,6 +276,24 @@ fn lost_traffic_belongs_to_the_first_service_that_lost_it() {
     stage.play(30, |_, _| 1.0);
     stage.play(12, drop(&["payment", "ledger"]));
     assert_eq!(stage.only().suspects[0].service, "payment", "{:#?}", stage.only());
+}
+
+// Scenario: the ledger is gone: it sends nothing any more, payment's calls to it fail, and so do all requests above.
+// Guarantees: the one that does not answer is named, not the first that says so.
+#[test]
+fn calls_without_an_answer_belong_to_who_does_not_answer() {
+    let mut stage = Stage::shop();
+    stage.unanswered("payment", "ledger");
+    let is_gone = |series: &Series| series.service == "ledger" && !is_inferred(series);
+    stage.play(200, |series, _| if is_inferred(series) { 0.0 } else { 1.0 });
+    stage.play(20, |series, _| match series.kind {
+        SeriesKind::RequestRate | SeriesKind::EdgeRate if is_gone(series) => 0.0,
+        SeriesKind::ErrorRatio | SeriesKind::EdgeErrorRatio if ["frontend", "checkout", "payment"].contains(&&*series.service) => 900.0,
+        _ => 1.0,
+    });
+    let suspects = &stage.only().suspects;
+    assert_eq!(suspects[0].service, "ledger", "{suspects:#?}");
+    assert!(suspects[0].evidence.iter().any(|sentence| sentence.contains("fail without a trace of it")), "{suspects:#?}");
 }
 
 // Scenario: one service on a host burns CPU; two neighbours get slower by themselves.

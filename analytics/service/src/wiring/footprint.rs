@@ -56,6 +56,8 @@ pub fn share_heaps(memory_limit: u64) {
         let done = unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
         tracing::debug!(done, "threads share two heaps");
     }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = memory_limit;
 }
 
 #[allow(unsafe_code, reason = "no safe form of this call exists")]
