@@ -60,6 +60,11 @@ function suspects(incident) {
   });
 }
 
+/** One anomaly of each series: where one closed and opened again, both have the same chart. */
+function firstOfSeries(anomalies) {
+  return [...new Map([...anomalies].reverse().map((anomaly) => [anomaly.series.key, anomaly])).values()].reverse();
+}
+
 /** The chart of one anomaly's series around its time. */
 export async function anomalyChart(anomaly) {
   const start = Date.parse(anomaly.started_at);
@@ -109,7 +114,7 @@ export async function incidentPage({ id, redraw }) {
   const cause = incident.suspects[0];
   const near = (a) => (a.series.service === cause?.service ? 1 : 0) + (a.series.name === cause?.operation ? 1 : 0);
   const anomalies = members.items.toSorted((a, b) => near(b) - near(a) || b.score - a.score);
-  const charts = await Promise.all(anomalies.slice(0, CHARTS).map(async (anomaly) => h("section", { class: "panel" },
+  const charts = await Promise.all(firstOfSeries(anomalies).slice(0, CHARTS).map(async (anomaly) => h("section", { class: "panel" },
     h("h2", {}, h("a", { href: `/anomalies/${anomaly.id}` }, `${anomaly.series.service} ${anomaly.series.name}`), h("span", { class: "soft" }, ` ${anomaly.series.kind.replaceAll("_", " ")}`)),
     await anomalyChart(anomaly))));
   const code = await culpritLines(anomalies.filter((anomaly) => anomaly.stacks).slice(0, 2 * CHARTS));

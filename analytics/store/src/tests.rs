@@ -503,6 +503,28 @@ fn bounds_are_errors_that_say_so() {
     assert_eq!(store.query("SELECT 1").expect_err("no slot").class(), Class::Busy);
 }
 
+// Scenario: statements as deep as they may be; two tables joined row by row.
+// Guarantees: they run, whatever the recursion takes; pairs that do not fit are refused before any is made.
+#[test]
+fn a_deep_statement_runs_and_a_wide_one_is_refused() {
+    let mut house = House::new();
+    house.options.query_timeout = Duration::from_secs(120);
+    let (log, store) = house.open();
+    log.append(vec![spans("s", &[NOON; 11])]).expect("there is room");
+    let sum = format!("SELECT 1{} AS n", " + 1".repeat(900));
+    assert_eq!(rows(&store, &sum).rows, [[json!(901)]]);
+    let either = format!("SELECT count(*) AS n FROM spans WHERE service = 's'{}", " OR service = 'x'".repeat(450));
+    assert_eq!(rows(&store, &either).rows, [[json!(11)]]);
+    let union = format!("SELECT 1 AS n{}", " UNION ALL SELECT 1 AS n".repeat(100));
+    assert_eq!(rows(&store, &union).rows.len(), 101);
+    assert_eq!(rows(&store, "SELECT count(*) AS n FROM spans a CROSS JOIN spans b").rows, [[json!(121)]]);
+    drop((log, store));
+    house.options.query_bytes_max = 1_500;
+    let (_log, store) = house.open();
+    let error = store.query("SELECT count(*) FROM spans a, spans b").expect_err("121 pairs of 16 bytes");
+    assert!(error.class() == Class::Reject && error.to_string().contains("121 rows"), "{error}");
+}
+
 /// Scenario: a thread seals while another counts.
 /// Guarantees: the count never differs from what was acked.
 #[test]

@@ -12,7 +12,7 @@ const ENOUGH: (f64, f64) = (0.2, 1.0);
 /// Failures a second that such calls have added, if the series is about them. They are rare, so that neither their
 /// ratio of failures (always near 1) nor a band of their rate tells anything: held against what is usual.
 pub fn failures(scene: &Scene<'_>, callee: ServiceId, name: &Series, pulse: &Pulse) -> Option<f64> {
-    if !scene.scales.map.service(callee).has_spans || !name.labels.get("inferred").is_some_and(|inferred| inferred == "true") {
+    if !scene.scales.map.service(callee).has_spans || name.labels.get("inferred").is_none_or(|inferred| inferred != "true") {
         return None;
     }
     let share = if pulse.alive() { pulse.actual } else { pulse.usual };

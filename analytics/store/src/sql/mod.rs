@@ -2,6 +2,7 @@
 //! tables, `run` bounds it, `value` shows the answer.
 
 mod arrows;
+mod bounds;
 mod function;
 mod numbers;
 mod run;

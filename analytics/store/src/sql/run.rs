@@ -1,6 +1,7 @@
 //! Runs a checked statement within its bounds: slots, time, rows, memory.
 
 use super::{
+    bounds,
     function::Functions,
     source::{self, Moment, TABLES, Wanted, columns_of},
     statement::{Checked, Reads, check},
@@ -16,6 +17,7 @@ use polars::{
     sql::SQLContext,
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -23,6 +25,9 @@ use std::{
     },
     thread,
 };
+
+/// What a row of a join without condition takes at least.
+const PAIR_BYTES: u64 = 16;
 
 /// A query's place; given back when the work ends, also after a timeout.
 struct Slot(Arc<AtomicUsize>);
@@ -76,7 +81,7 @@ impl Store {
             // Nobody waits any more after a timeout.
             let _ = sender.send(answer);
         };
-        let spawned = thread::Builder::new().name("geophone-query".to_owned()).spawn(work);
+        let spawned = thread::Builder::new().name("geophone-query".to_owned()).stack_size(bounds::STACK_BYTES).spawn(work);
         spawned.map_err(|source| StoreError::io("start a thread for", &self.dir, source))?;
         match receiver.recv_timeout(timeout) {
             Ok(answer) => answer,
@@ -130,6 +135,7 @@ fn run(store: &Arc<Store>, reads: &Reads) -> Result<Rows, StoreError> {
     let mut recent = moment.recent(store, &wanted, bound)?;
     let mut context = SQLContext::new().with_function_registry(Arc::new(Functions));
     let mut needed = 0u64;
+    let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
     for (table, columns) in &wanted {
         let telemetry = Telemetry::ALL.into_iter().find(|it| it.as_str() == table);
         let frame = match telemetry.and_then(|table| recent.remove(&table)) {
@@ -137,6 +143,7 @@ fn run(store: &Arc<Store>, reads: &Reads) -> Result<Rows, StoreError> {
             None => moment.derived(store, table, columns).map_err(|error| StoreError::columns("make columns", error))?,
         };
         needed += frame.estimated_size() as u64;
+        rows.insert(table, frame.height() as u64 + moment.files(table).map(|file| file.rows).sum::<u64>());
         if reads.holds_rows {
             let row: u64 = columns.iter().map(|(name, kind)| width(name, *kind)).sum();
             needed += moment.files(table).map(|file| file.rows).sum::<u64>() * row;
@@ -146,6 +153,12 @@ fn run(store: &Arc<Store>, reads: &Reads) -> Result<Rows, StoreError> {
         }
         let lazy = source::table(store, &moment, table, columns, frame).map_err(|error| explained(store, reads, &error))?;
         context.register(table, lazy);
+    }
+    let pairs = reads.crossed.iter().filter_map(|table| rows.get(table.as_str())).fold(1u64, |pairs, rows| pairs.saturating_mul(*rows));
+    if !reads.crossed.is_empty() && pairs.saturating_mul(PAIR_BYTES) > bound as u64 {
+        return Err(StoreError::Refused(format!(
+            "tables joined without a condition give {pairs} rows, more than there is memory for: join them ON something"
+        )));
     }
     let limit = store.options.query_rows_max;
     let frame = collect(&mut context, reads, limit).map_err(|error| explained(store, reads, &error))?;

@@ -1,7 +1,7 @@
 //! What may run, and what it reads. One statement that only reads our tables; everything else is
 //! refused here, before polars sees it.
 
-use super::{arrows, numbers};
+use super::{arrows, bounds, numbers};
 use crate::error::StoreError;
 use sqlparser::{
     ast::{
@@ -12,9 +12,6 @@ use sqlparser::{
     parser::{Parser, ParserOptions},
 };
 use std::{collections::BTreeSet, ops::ControlFlow};
-
-/// Longer statements are refused unread.
-const STATEMENT_BYTES_MAX: usize = 64 * 1024;
 
 /// A statement that may run.
 #[derive(Debug)]
@@ -38,15 +35,15 @@ pub(crate) struct Reads {
     pub(crate) columns: Option<BTreeSet<String>>,
     /// Whether some step holds all rows at once: sort, join, distinct, window.
     pub(crate) holds_rows: bool,
+    /// Tables as often as they are named, if some are joined without a condition: every row with every row.
+    pub(crate) crossed: Vec<String>,
     /// Whether it only explains.
     pub(crate) explains: bool,
 }
 
 /// Checks a statement against the tables that exist.
 pub(crate) fn check(sql: &str, tables: &[&str]) -> Result<Checked, StoreError> {
-    if sql.len() > STATEMENT_BYTES_MAX {
-        return Err(refused(format!("the statement has {} bytes, {STATEMENT_BYTES_MAX} are allowed: make it shorter", sql.len())));
-    }
+    bounds::fits(sql)?;
     let sql = numbers::spelt_out(arrows::to_calls(sql));
     let options = ParserOptions { trailing_commas: true, ..ParserOptions::default() };
     let mut statements = Parser::new(&GenericDialect)
@@ -90,11 +87,21 @@ fn known(name: &str, tables: &[&str]) -> Result<(), StoreError> {
 }
 
 fn reads(statement: &Statement, tables: &[&str]) -> Result<Reads, StoreError> {
-    let mut look = Look { tables, reads: Reads { columns: Some(BTreeSet::new()), ..Reads::default() }, ctes: BTreeSet::new(), all: false };
+    let mut look = Look {
+        tables,
+        reads: Reads { columns: Some(BTreeSet::new()), ..Reads::default() },
+        ctes: BTreeSet::new(),
+        all: false,
+        named: Vec::new(),
+        crosses: false,
+    };
     if let ControlFlow::Break(error) = statement.visit(&mut look) {
         return Err(error);
     }
     let mut reads = look.reads;
+    if look.crosses {
+        reads.crossed = look.named;
+    }
     if look.all {
         reads.columns = None;
     }
@@ -107,6 +114,23 @@ struct Look<'a> {
     reads: Reads,
     ctes: BTreeSet<String>,
     all: bool,
+    named: Vec<String>,
+    crosses: bool,
+}
+
+/// Whether a join has no condition.
+const fn is_cross(join: &JoinOperator) -> bool {
+    match join {
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on)
+        | JoinOperator::Right(on)
+        | JoinOperator::RightOuter(on)
+        | JoinOperator::FullOuter(on) => matches!(on, JoinConstraint::None),
+        JoinOperator::CrossJoin(_) => true,
+        _ => false,
+    }
 }
 
 impl Look<'_> {
@@ -148,8 +172,10 @@ impl Look<'_> {
                 _ => true,
             };
         }
+        self.crosses |= select.from.iter().flat_map(|table| &table.joins).any(|join| is_cross(&join.join_operator));
         if select.from.len() > 1 {
             self.reads.holds_rows = true;
+            self.crosses = true;
         }
         Ok(())
     }
@@ -195,6 +221,7 @@ impl Visitor for Look<'_> {
                     Ok(())
                 } else {
                     known(&name, self.tables).map(|()| {
+                        self.named.push(name.clone());
                         self.reads.tables.insert(name);
                     })
                 }
@@ -284,6 +311,10 @@ mod tests {
         assert!(query("WITH s AS (SELECT * FROM logs) SELECT body FROM s").columns.is_none());
         assert!(query("SELECT a.name FROM spans a JOIN logs b USING (trace_id)").columns.is_none());
         assert!(!query("SELECT count(*) FROM spans").holds_rows);
+        for every in ["SELECT 1 FROM spans a, logs b", "SELECT 1 FROM spans CROSS JOIN logs"] {
+            assert_eq!(query(every).crossed, ["spans", "logs"], "{every}");
+        }
+        assert!(query("SELECT a.name FROM spans a JOIN logs b ON a.span_id = b.span_id").crossed.is_empty());
     }
 
     #[test]
