@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use std::{io, sync::Arc};
 
 /// Raised whenever the snapshot's layout changes.
-const LAYOUT: u32 = 12;
+const LAYOUT: u32 = 13;
 /// Hosts are looked up again after so many windows.
 const PLACES_EVERY: u64 = 6;
 

@@ -132,7 +132,8 @@ struct Entry {
     nested: Vec<(u64, u64, u32)>,
     /// Those of them that call another service.
     calls: Vec<(u64, u64)>,
-    peer_said: bool,
+    /// Whom it was said to have called without an answer.
+    peer_said: Option<ServiceIndex>,
     exclusive: Option<LogSample>,
     /// It, or a span below it in its service, left something out.
     is_incomplete: bool,
@@ -152,6 +153,8 @@ pub struct SpanTable {
     open_from: u64,
     /// Spans that name a peer, by window: unless a child comes, the peer was called.
     peers: BTreeMap<u64, Vec<u32>>,
+    /// Who answers calls to a peer: addresses are how services are called. `None` where several do, as behind a proxy.
+    answering: FixedMap<ServiceIndex, Option<ServiceIndex>>,
     /// One trace in 2^this is kept.
     thinning: u32,
     habits: Habits,
@@ -276,8 +279,12 @@ impl SpanTable {
             let (callee, callee_ns) = (child.operation, child.duration_ns());
             out.push(Joined::Call(CallSeen { caller: caller.operation, callee, window, failed, gap, callee_ns }));
             entry.remote_children = entry.remote_children.saturating_add(1);
-            if std::mem::take(&mut entry.peer_said) {
-                out.push(peer_of(caller, true));
+            if let Some(said) = entry.peer_said.take() {
+                out.push(peer_of(caller, said, true));
+            }
+            if is_client && caller.peer != NOBODY && caller.peer != child.service {
+                let known = self.answering.entry(caller.peer).or_insert(Some(child.service));
+                *known = known.filter(|known| *known == child.service);
             }
             self.note_call(above);
         } else if child_calls && child.kind < CLIENT {
@@ -426,9 +433,11 @@ impl SpanTable {
         let later = self.peers.split_off(&(window + 1));
         for slot in std::mem::replace(&mut self.peers, later).into_values().flatten() {
             let entry = &mut self.entries[slot as usize];
-            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && entry.remote_children == 0 && !entry.peer_said) {
-                out.push(peer_of(span, false));
-                entry.peer_said = true;
+            let is_open = entry.remote_children == 0 && entry.peer_said.is_none();
+            if let Some(span) = entry.span.as_ref().filter(|span| span.peer != NOBODY && is_open) {
+                let called = self.answering.get(&span.peer).copied().flatten().unwrap_or(span.peer);
+                out.push(peer_of(span, called, false));
+                entry.peer_said = Some(called);
             }
         }
     }
@@ -490,8 +499,8 @@ fn note_interval(calls: &mut Vec<(u64, u64)>, span: &Span) {
     }
 }
 
-fn peer_of(span: &Span, retract: bool) -> Joined {
-    Joined::Peer { caller: span.operation, peer: span.peer, window: span.window, failed: span.failed, retract }
+fn peer_of(span: &Span, peer: ServiceIndex, retract: bool) -> Joined {
+    Joined::Peer { caller: span.operation, peer, window: span.window, failed: span.failed, retract }
 }
 
 /// Length of the union of intervals. Sorts them.

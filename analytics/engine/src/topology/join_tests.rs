@@ -159,3 +159,31 @@ fn the_table_is_bounded_and_keeps_whole_traces() {
     assert!(table.is_empty());
     assert_eq!(table.weight(), 1);
 }
+
+// Scenario: calls to an address are answered by a service; then one gets no answer; then another service answers there, too.
+// Guarantees: who answered before is who was called; where several answer it is the address; a late answer takes it back.
+#[test]
+fn an_address_is_whoever_answers_there() {
+    const ADDRESS: u32 = 90;
+    let (mut table, mut out) = (SpanTable::default(), Vec::new());
+    let mut window = 0;
+    let mut call = |trace: u64, answers: Option<u32>| {
+        window += 1;
+        let client = Span { kind: 3, peer: ADDRESS, window, ..span(trace, 1, 0, 0, (0, 100)) };
+        table.arrive(key(trace, 1), client, &mut out);
+        if let Some(service) = answers {
+            table.arrive(key(trace, 2), Span { window, ..span(trace, 2, 1, service, (10, 90)) }, &mut out);
+        }
+        table.close(window, &mut out);
+        out.drain(..).find_map(|event| if let Joined::Peer { peer, .. } = event { Some(peer) } else { None })
+    };
+    assert_eq!(call(1, None), Some(ADDRESS), "nobody is known there");
+    assert_eq!(call(2, Some(7)), None);
+    assert_eq!(call(3, None), Some(7));
+    assert_eq!(call(4, Some(8)), None);
+    assert_eq!(call(5, None), Some(ADDRESS), "a proxy: either may have been meant");
+    let mut late = Vec::new();
+    table.arrive(key(3, 2), Span { window: 3, ..span(3, 2, 1, 7, (10, 90)) }, &mut late);
+    let taken_back = |event: &Joined| matches!(event, Joined::Peer { peer: 7, retract: true, .. });
+    assert!(late.iter().any(taken_back), "{late:?}");
+}
