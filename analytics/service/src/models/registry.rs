@@ -18,7 +18,7 @@ use geophone_proto::{
     seam::Model,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,6 +26,8 @@ use std::{
 
 /// Models loaded beforehand that nobody has taken yet.
 const BENCH_MAX: usize = 4;
+/// A wish to go back is made once more after so many that were not heard: one comes every second or window.
+const WISHES_UNHEARD: u32 = 30;
 /// In the folder of a model that hung or died while it scored: how.
 const GIVEN_UP_FILE: &str = "given_up";
 /// Where the line-up stands outside of log and snapshot, for the day that neither can tell.
@@ -48,8 +50,8 @@ pub struct Registry {
     known: Mutex<BTreeMap<ModelRef, Known>>,
     bench: Mutex<Vec<Box<dyn Model>>>,
     watches: Mutex<BTreeMap<ModelRef, Arc<Stopwatch>>>,
-    /// Models on their way back that the log does not show yet.
-    leaving: Mutex<BTreeSet<ModelRef>>,
+    /// Models on their way back that the log does not show yet, and how often that was wished.
+    leaving: Mutex<BTreeMap<ModelRef, u32>>,
     /// Held by whoever adds a model: one check at a time.
     adding: Mutex<u64>,
 }
@@ -126,6 +128,8 @@ impl Registry {
     /// Loads a model beforehand, so that the brain need not wait for it.
     pub fn prepare(&self, model: &ModelRef) -> Result<(), ServiceError> {
         let loaded = self.load(model)?;
+        // How slow it was when it played before is no reason to take it back now.
+        lock(&self.watches).get(model).into_iter().for_each(|watch| watch.forget());
         let mut bench = lock(&self.bench);
         bench.push(loaded);
         let excess = bench.len().saturating_sub(BENCH_MAX);
@@ -174,9 +178,13 @@ impl Registry {
         fs::read_to_string(folder.join(GIVEN_UP_FILE)).ok()
     }
 
-    /// Notes that a model is to go back by itself; false if that is on its way already.
+    /// Notes that a model is to go back by itself; false if that is on its way already. What is wished again and again
+    /// was lost on its way.
     pub fn is_to_leave(&self, model: &ModelRef) -> bool {
-        lock(&self.leaving).insert(model.clone())
+        let mut leaving = lock(&self.leaving);
+        let wishes = leaving.entry(model.clone()).or_default();
+        *wishes += 1;
+        *wishes % WISHES_UNHEARD == 1
     }
 
     /// The wish was lost: it may be made again.
@@ -286,7 +294,7 @@ impl Registry {
     }
 
     fn count_the_gone(&self, line_up: &LineUp) {
-        lock(&self.leaving).retain(|model| {
+        lock(&self.leaving).retain(|model, _| {
             let plays = line_up.active == *model || line_up.trials.iter().any(|trial| trial.model == *model);
             if !plays && line_up.retired.iter().any(|retired| retired.model == *model) {
                 metrics::counter!("geophone_models_rollbacks_total", "cause" => "automatic").increment(1);

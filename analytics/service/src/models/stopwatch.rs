@@ -48,6 +48,11 @@ impl Stopwatch {
         }
     }
 
+    /// Begins anew.
+    pub fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The last windows, if there was any.
     pub fn latency(&self) -> Option<Latency> {
         let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);

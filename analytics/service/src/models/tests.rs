@@ -85,9 +85,14 @@ fn the_shelf_is_read_as_it_lies() {
     std::fs::remove_dir_all(shelf.join("mine")).expect("it was there");
     assert!(registry.take(&model).is_err());
     let line_up = LineUp { active: model.clone(), ..LineUp::default() };
+    let wishes = |times: usize| (0..times).filter(|_| registry.is_to_leave(&model)).count();
+    assert_eq!((wishes(30), wishes(1)), (1, 1), "one at a time, again where it seems lost");
     registry.keep_line_up(&line_up);
+    assert_eq!(wishes(1), 0, "it still plays");
     assert_eq!(registry.kept_line_up(), Some(line_up.clone()));
     assert_eq!((state_of(&line_up, &model), state_of(&line_up, &ModelRef::default())), ("active", "available"));
+    registry.keep_line_up(&LineUp::default());
+    assert_eq!(wishes(1), 1, "it went, and is another time's matter");
 }
 
 #[test]
@@ -166,4 +171,6 @@ fn a_slow_model_is_noticed() {
     assert!(said.contains("latency") && said.contains("700 ms"), "{said}");
     let latency = watch.latency().expect("there were calls");
     assert!(latency.p50_ms < 3.0 && latency.p99_ms > 600.0, "{latency:?}");
+    watch.forget();
+    assert!(watch.is_slow(Duration::from_millis(500)).is_none() && watch.latency().is_none());
 }
