@@ -515,6 +515,8 @@ fn a_deep_statement_runs_and_a_wide_one_is_refused() {
     assert_eq!(rows(&store, &sum).rows, [[json!(901)]]);
     let either = format!("SELECT count(*) AS n FROM spans WHERE service = 's'{}", " OR service = 'x'".repeat(450));
     assert_eq!(rows(&store, &either).rows, [[json!(11)]]);
+    let joined = format!("SELECT service{} AS n FROM spans LIMIT 1", " || service".repeat(99));
+    assert_eq!(rows(&store, &joined).rows, [[json!("s".repeat(100))]]);
     let union = format!("SELECT 1 AS n{}", " UNION ALL SELECT 1 AS n".repeat(100));
     assert_eq!(rows(&store, &union).rows.len(), 101);
     assert_eq!(rows(&store, "SELECT count(*) AS n FROM spans a CROSS JOIN spans b").rows, [[json!(121)]]);
